@@ -1,0 +1,96 @@
+// Package certs owns trust: the gateway's own certificates, the organizations
+// and how a client certificate proves one of them, and what TLS offers. It
+// does not decide what a proven organization may do; that is policy, in
+// package middleware.
+//
+// A Manager lives as long as the process. Each configuration makes an
+// immutable Set from it, which answers handshakes and identifies clients.
+package certs
+
+import (
+	"github.com/vazel-gateway/vazel/config/unit"
+)
+
+// MTLS says whether a host asks its clients for a certificate.
+type MTLS string
+
+// The values of MTLS. The zero value is MTLSOff.
+const (
+	MTLSOff      MTLS = "off"
+	MTLSOptional MTLS = "optional" // asked for; routes with allow insist
+	MTLSRequired MTLS = "required" // every request must prove an allowed organization
+)
+
+// Organization is one caller that the gateway can recognize: a set of
+// certification authorities and the identifier that a certificate from one of
+// them must carry. Both must fit.
+type Organization struct {
+	// Name is the organization's name for people: in error pages, dashboards and logs.
+	Name string `yaml:"name"`
+	// ID is the organizationIdentifier (OID 2.5.4.97, ETSI EN 319 412-1) that the certificate's subject must carry, such as NTRBG-100000001; or a list of them. Compared byte for byte.
+	ID unit.List `yaml:"id"`
+	// Subject demands exact values of subject attributes, for certificates without an organizationIdentifier.
+	Subject *SubjectMatch `yaml:"subject"`
+	// SAN lists patterns of which one subject alternative name must fit: "dns:*.nra.example", "uri:urn:egov:nra:*", "email:*@nra.example". A * stands for one or more characters other than a dot (dns), slash or colon (uri) or @ (email).
+	SAN unit.List `yaml:"san"`
+	// CA is the PEM file, or files, of the certification authorities whose certificates count for this organization.
+	CA unit.List `yaml:"ca"`
+	// CRL is the revocation list of the organization's certification authority.
+	CRL *CRL `yaml:"crl"`
+	// ValidUntil is the last day of the data exchange agreement; from the next day (UTC) every request is refused with agreement_expired.
+	ValidUntil unit.Date `yaml:"valid_until"`
+}
+
+// SubjectMatch lists subject attributes that must each occur exactly once with exactly this value.
+type SubjectMatch struct {
+	// CN is the common name.
+	CN string `yaml:"cn"`
+	// O is the organization name.
+	O string `yaml:"o"`
+	// OU is the organizational unit.
+	OU string `yaml:"ou"`
+	// C is the country.
+	C string `yaml:"c"`
+	// SerialNumber is the subject's serialNumber attribute (not the certificate's serial).
+	SerialNumber string `yaml:"serial_number"`
+}
+
+// CRL says where a certificate revocation list comes from.
+type CRL struct {
+	// URL is where the list is fetched from, over http or https.
+	URL string `yaml:"url"`
+	// File is where the list is read from instead.
+	File string `yaml:"file"`
+	// MaxAge is how old the list may be before it counts as stale; default: until its nextUpdate.
+	MaxAge unit.Duration `yaml:"max_age"`
+}
+
+// KeyPair is a certificate chain and its private key.
+type KeyPair struct {
+	// Cert is the PEM file with the certificate, followed by its intermediates.
+	Cert string `yaml:"cert"`
+	// Key refers to the PEM private key, as ${file:PATH} or ${env:NAME}.
+	Key unit.Secret `yaml:"key"`
+}
+
+// ACME is the authority from which certificates are obtained for the configured hosts that no certificate file covers.
+type ACME struct {
+	// Directory is the URL of the ACME directory.
+	Directory string `yaml:"directory"`
+	// Email is the contact that the authority may write to.
+	Email string `yaml:"email"`
+	// CA is a PEM file with the root of the directory's own certificate, for a private authority; default: the system's roots.
+	CA string `yaml:"ca"`
+	// Storage is the folder of accounts and certificates; default: acme below $STATE_DIRECTORY, or below the configuration's folder.
+	Storage string `yaml:"storage"`
+}
+
+// TLS is what the gateway offers and serves on its listeners.
+type TLS struct {
+	// Profile is the set of versions, suites and groups: modern, intermediate, ncsc-nl-2025-05 or bsi-tr-02102-2; default: intermediate.
+	Profile string `yaml:"profile"`
+	// Certificates are server certificates from files; the one whose names cover the host is served. The first one is also served to clients that send no server name.
+	Certificates []KeyPair `yaml:"certificates"`
+	// ACME obtains certificates for the hosts that no file covers.
+	ACME *ACME `yaml:"acme"`
+}

@@ -1,0 +1,185 @@
+// Package config owns the configuration language: it reads the YAML files of a
+// node, applies defaults and profiles, checks everything that can be checked
+// without running, and says what is wrong with line, column and suggestion.
+//
+// The settings themselves are declared by the packages that act on them; what
+// stands here is the frame that holds them together.
+package config
+
+import (
+	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/config/unit"
+	"github.com/vazel-gateway/vazel/gateway/proxy"
+	"github.com/vazel-gateway/vazel/middleware"
+)
+
+// File is what one YAML file may hold. Only the main file may hold the keys
+// other than organizations, profiles and services.
+type File struct {
+	// Version is the version of the configuration language: 1. Required in the main file.
+	Version int `yaml:"version"`
+	// Include lists patterns of further files, relative to this one, read in the order of their names.
+	Include unit.List `yaml:"include"`
+	// Listen lists the addresses on which clients are served.
+	Listen []Listen `yaml:"listen"`
+	// TrustedProxies lists the networks whose PROXY protocol and X-Forwarded-For headers are believed; default: none.
+	TrustedProxies []unit.Prefix `yaml:"trusted_proxies"`
+	// TLS is what the listeners offer.
+	TLS certs.TLS `yaml:"tls"`
+	// Limits bound what one client or connection may take.
+	Limits Limits `yaml:"limits"`
+	// Admin is the listener for metrics, health and status.
+	Admin Admin `yaml:"admin"`
+	// AccessLog is where requests are logged.
+	AccessLog Log `yaml:"access_log"`
+	// AuditLog is where audit records are written.
+	AuditLog Log `yaml:"audit_log"`
+	// Delegate lets drop-in files of a pattern define only some services.
+	Delegate map[string]Delegation `yaml:"delegate"`
+	// Defaults is what every service gets unless it says otherwise.
+	Defaults Policy `yaml:"defaults"`
+	// Profiles are named sets of settings that services use.
+	Profiles map[string]Policy `yaml:"profiles"`
+	// Organizations are the callers that the gateway can recognize.
+	Organizations map[string]Organization `yaml:"organizations"`
+	// Services are what is called.
+	Services map[string]ServiceEntry `yaml:"services"`
+}
+
+// Policy holds the settings that have the same name and shape at every level:
+// defaults, profiles, services and routes.
+type Policy struct {
+	// MTLS says whether clients are asked for a certificate: off, optional or required. A host belongs to one service, so routes can't set it; they narrow with allow.
+	MTLS             certs.MTLS `yaml:"mtls"`
+	middleware.Chain `yaml:",inline"`
+	proxy.Settings   `yaml:",inline"`
+}
+
+// Organization is a caller: how it is recognized and what it may use in all.
+type Organization struct {
+	certs.Organization `yaml:",inline"`
+	// RateLimit is the organization's own ceiling over all services.
+	RateLimit *middleware.RateLimit `yaml:"rate_limit"`
+	// Contact is whom to call when the organization's traffic is refused: a mail address or telephone number.
+	Contact string `yaml:"contact"`
+}
+
+// ServiceEntry is what is called: hosts in front, servers behind, and policy between.
+type ServiceEntry struct {
+	// Owner is the organization that answers for the service. Required.
+	Owner string `yaml:"owner"`
+	// Hosts lists the names under which the service is called: exact, or *.example for one label. A host belongs to one service.
+	Hosts []string `yaml:"hosts"`
+	// Upstreams lists the servers: http:// or https:// with host and port, or srv+http:// and srv+https:// with the name of an SRV record. A name with several addresses is several servers.
+	Upstreams []string `yaml:"upstreams"`
+	// Use is the profile or profiles that the service takes its settings from; the last one wins.
+	Use    unit.List `yaml:"use"`
+	Policy `yaml:",inline"`
+	// Routes are exceptions for some paths. A service without routes is one route.
+	Routes []RouteEntry `yaml:"routes"`
+}
+
+// RouteEntry is an exception inside a service.
+type RouteEntry struct {
+	// Name is the route's name in metrics and logs; default: the service's name followed by the first path.
+	Name string `yaml:"name"`
+	// Paths lists path prefixes, matched by whole segments (/bulk also covers /bulk/2026); =/bulk matches only exactly that.
+	Paths []string `yaml:"paths"`
+	// Match narrows the route to requests with these header fields and query parameters.
+	Match *Match `yaml:"match"`
+	// Deny refuses every request of the route, in any letter case of the path.
+	Deny bool `yaml:"deny"`
+	// Redirect answers with another location instead of forwarding.
+	Redirect *Redirect `yaml:"redirect"`
+	// Rewrite changes the path that the upstream gets.
+	Rewrite *Rewrite `yaml:"rewrite"`
+	Policy  `yaml:",inline"`
+}
+
+// Match holds values that must all be there: exact values, or "*" for any.
+type Match struct {
+	// Headers maps names of header fields to the value that one of their fields must have.
+	Headers map[string]string `yaml:"headers"`
+	// Query maps names of query parameters to the value that they must have.
+	Query map[string]string `yaml:"query"`
+}
+
+// Redirect is an answer that sends the client elsewhere.
+type Redirect struct {
+	// To is the new location: an absolute URL, or a path on the same host. The request's path below the route and its query are kept unless To contains a query.
+	To string `yaml:"to"`
+	// Status is 301, 302, 303, 307 or 308; default: 308.
+	Status int `yaml:"status"`
+	// Exact sends every request to To itself, without the rest of its path and query.
+	Exact bool `yaml:"exact"`
+}
+
+// Rewrite changes the path prefix; exactly one of the two is set.
+type Rewrite struct {
+	// StripPrefix is removed from the start of the path.
+	StripPrefix string `yaml:"strip_prefix"`
+	// ReplacePrefix takes the place of the route's path prefix.
+	ReplacePrefix string `yaml:"replace_prefix"`
+}
+
+// Listen is one address on which clients are served.
+type Listen struct {
+	// Address is host:port; "[::]:443" serves IPv6 and IPv4.
+	Address string `yaml:"address"`
+	// Protocols lists what is spoken: h1, h2, h3; default: [h1, h2].
+	Protocols []string `yaml:"protocols"`
+	// Redirect makes this a plain HTTP listener that only sends clients to https (and answers ACME HTTP-01): https.
+	Redirect string `yaml:"redirect"`
+	// RedirectPort is the port named in redirects; default: 443.
+	RedirectPort int `yaml:"redirect_port"`
+}
+
+// Limits bound what a client or connection may take. The defaults are safe.
+type Limits struct {
+	// HeaderTimeout is how long the TLS handshake and, after it, a request head may each take; default: 10s.
+	HeaderTimeout unit.Duration `yaml:"header_timeout"`
+	// BodyTimeout is how long a request body may stand still; default: 30s.
+	BodyTimeout unit.Duration `yaml:"body_timeout"`
+	// WriteTimeout is how long a response may stand still because the client does not read; default: 30s.
+	WriteTimeout unit.Duration `yaml:"write_timeout"`
+	// IdleTimeout is how long a connection may wait for its next request; default: 2m.
+	IdleTimeout unit.Duration `yaml:"idle_timeout"`
+	// DrainTimeout is how long requests may finish after SIGTERM; default: 30s.
+	DrainTimeout unit.Duration `yaml:"drain_timeout"`
+	// MaxHeader is the largest request head; default: 32KiB.
+	MaxHeader unit.Size `yaml:"max_header"`
+	// MaxHeaders is the largest number of header fields; default: 100.
+	MaxHeaders int `yaml:"max_headers"`
+	// MaxURI is the longest request target; default: 8KiB.
+	MaxURI unit.Size `yaml:"max_uri"`
+	// MaxStreams is the largest number of concurrent HTTP/2 or HTTP/3 streams of a connection; default: 128.
+	MaxStreams int `yaml:"max_streams"`
+	// MaxConnections is the largest number of connections in all; default: 20000.
+	MaxConnections int `yaml:"max_connections"`
+	// MaxConnectionsPerIP is the largest number of connections of one address (IPv6: /64); trusted proxies do not count; default: 512.
+	MaxConnectionsPerIP int `yaml:"max_connections_per_ip"`
+}
+
+// Admin is the listener for operators; it must not be public.
+type Admin struct {
+	// Listen is host:port, or unix:/path for a socket; default: 127.0.0.1:9180.
+	Listen string `yaml:"listen"`
+	// Hosts lists further names by which the listener may be called, against DNS rebinding; default: only its address and localhost.
+	Hosts []string `yaml:"hosts"`
+}
+
+// Log is where a log goes.
+type Log struct {
+	// Output is stdout, stderr, off or a file.
+	Output string `yaml:"output"`
+	// Format is json; default: json.
+	Format string `yaml:"format"`
+}
+
+// Delegation is what drop-in files of a pattern may define.
+type Delegation struct {
+	// Owner is the owner that each of their services must have.
+	Owner string `yaml:"owner"`
+	// Hosts lists the hosts that they may serve: exact, or *.example for one label.
+	Hosts []string `yaml:"hosts"`
+}

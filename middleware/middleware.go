@@ -1,0 +1,57 @@
+// Package middleware owns the policies that a request passes between routing
+// and the upstream, the Record that they write to, and Deny, the only way to
+// refuse a request. It does not own the engines behind the policies (limit,
+// waf, audit) and knows nothing of listeners or upstreams.
+package middleware
+
+import (
+	"net/http"
+
+	"github.com/vazel-gateway/vazel/config/unit"
+	"go.uber.org/zap"
+)
+
+// Func wraps a handler in one policy.
+type Func = func(http.Handler) http.Handler
+
+// Chain is the policies of one route, in the order in which a request passes
+// them. The order is a property of the product, not of a configuration.
+// A field that was not set is nil or zero and adds no handler.
+type Chain struct {
+	// Allow lists the organizations that may call; it implies a client certificate. "*" stands for every configured organization.
+	Allow unit.List `yaml:"allow"`
+	// Methods lists the HTTP methods that are let through; others get 405. Default: GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.
+	Methods unit.List `yaml:"methods"`
+	// CORS answers preflight requests and sets the cross-origin headers.
+	CORS *CORS `yaml:"cors"`
+	// RateLimit bounds how often each client, organization or the whole service may be called.
+	RateLimit *RateLimit `yaml:"rate_limit"`
+	// Concurrency is how many requests of this service or route may be under way at once; more get 503. Default: no bound.
+	Concurrency int `yaml:"concurrency"`
+	// MaxBody is the largest request body; more gets 413. Default: 10MiB.
+	MaxBody unit.Size `yaml:"max_body"`
+	// WAF inspects requests with the OWASP Core Rule Set.
+	WAF *WAF `yaml:"waf"`
+	// Compress lists the content codings, in order of preference, in which responses of compressible types are sent: zstd, br, gzip.
+	Compress unit.List `yaml:"compress"`
+	// Headers sets and removes header fields of requests and responses.
+	Headers *Headers `yaml:"headers"`
+	// Audit says which requests leave an audit record: full (each one), refusals, or off. Default: off.
+	Audit string `yaml:"audit"`
+}
+
+// Caller is an organization as the policies see it.
+type Caller struct {
+	Key       string     // configured key
+	Name      string     // for people
+	RateLimit *RateLimit // its own ceiling over all services, or nil
+}
+
+// Env is what the process lends to the policies of one route.
+type Env struct {
+	Service, Route string            // configured names, for labels and messages
+	Callers        map[string]Caller // every configured organization
+	Log            *zap.Logger
+	Metrics        *Metrics
+	Engines        *Engines
+}

@@ -1,0 +1,69 @@
+package middleware
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"github.com/vazel-gateway/vazel/certs"
+)
+
+// Record is everything that is known of one request. Observe makes it, every
+// policy on the way adds what it decided, and on the way out metrics, access
+// log and audit read this one Record, so that they can't disagree.
+//
+// It belongs to the goroutine that serves the request and must not be kept
+// after the handler has returned.
+type Record struct {
+	ID       string    // incident and request id: 32 lower-case hex digits
+	Start    time.Time // first byte of the request, as near as can be known
+	Listener string    // configured address
+	Protocol string    // "h1", "h2", "h3"
+
+	Peer   netip.AddrPort // the other end of the connection, or what PROXY protocol said
+	Client netip.Addr     // settled client address, behind trusted proxies too
+
+	Method string // as sent; labels use MethodLabel
+	Host   string // canonical: lower case, no port, no trailing dot
+	Path   string // canonical path, what was decided on and is forwarded
+
+	Service string // configured names; empty before routing
+	Route   string
+
+	Identity     certs.Identity // what the client certificate proved, if it was asked for
+	Organization string         // proven organization, or ""
+	OrgName      string         // its name for people
+
+	Denial            *Denial // set by Deny
+	Status            int     // final status that went to the client; 0 = none
+	BytesIn, BytesOut int64
+
+	Upstream         string        // configured upstream (service) name
+	UpstreamServer   string        // address of the server that answered last
+	UpstreamDuration time.Duration // until its response head
+	UpstreamError    string        // reason of METRICS.md's upstream errors, or ""
+	Attempts         int
+
+	RateLimitPolicy   string // name of the policy that decided last
+	RateLimitDecision string // "allowed", "limited", "shadow_limited", "error"
+
+	TraceID, SpanID string // W3C trace context, always set
+	TraceFlags      byte
+	TraceState      string
+
+	Panic bool // a handler panicked
+}
+
+type recordKey struct{}
+
+// WithRecord returns a context that carries rec.
+func WithRecord(ctx context.Context, rec *Record) context.Context {
+	return context.WithValue(ctx, recordKey{}, rec)
+}
+
+// RecordOf is the Record of the request that ctx belongs to. It is nil outside
+// of Observe.
+func RecordOf(ctx context.Context) *Record {
+	rec, _ := ctx.Value(recordKey{}).(*Record)
+	return rec
+}
