@@ -29,3 +29,13 @@ func Deny(w http.ResponseWriter, r *http.Request, status int, d Denial) {
 	}
 	w.WriteHeader(status)
 }
+
+// BodyRefusal is the error that a wrapped request body returns when a policy
+// refuses the request in mid-body (too large, malformed). Whoever reads the
+// body answers with Deny if no answer has begun, and aborts otherwise.
+type BodyRefusal struct {
+	Status int
+	Denial Denial
+}
+
+func (e *BodyRefusal) Error() string { return "request body refused: " + e.Denial.Reason }
