@@ -1,0 +1,78 @@
+package gateway
+
+import (
+	"encoding/base64"
+	"net/http"
+	"net/netip"
+	"strings"
+
+	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/middleware"
+)
+
+// outbound writes into the header that goes to the upstream what only the
+// gateway may say: who calls, from where, and under which id. Whatever a client
+// wrote under one of these names, in any spelling, goes first.
+func outbound(r *http.Request, h http.Header) {
+	for name := range h {
+		if middleware.Reserved(name) {
+			delete(h, name)
+		}
+	}
+	rec := middleware.RecordOf(r.Context())
+	if rec == nil {
+		return
+	}
+	// One array for all values instead of one slice for each.
+	v := make([]string, 0, 10)
+	set := func(name, value string) {
+		v = append(v, value)
+		h[name] = v[len(v)-1 : len(v) : len(v)]
+	}
+	addr := rec.Client.String()
+	set("X-Forwarded-For", addr)
+	set("X-Forwarded-Proto", "https")
+	set("X-Forwarded-Host", r.Host)
+	set("Forwarded", forwarded(rec.Client, addr, r.Host))
+	set(middleware.HeaderRequestID, rec.ID)
+	set("Traceparent", traceparent(rec))
+	if rec.TraceState != "" {
+		set("Tracestate", rec.TraceState)
+	}
+	if rec.Organization != "" {
+		set(middleware.HeaderOrganization, rec.Organization)
+		set(middleware.HeaderOrganizationID, rec.Identity.ID)
+		set(middleware.HeaderClientCert, clientCert(rec.Identity))
+	}
+}
+
+// forwarded is the field of RFC 7239.
+func forwarded(client netip.Addr, addr, host string) string {
+	var b strings.Builder
+	b.Grow(len(addr) + len(host) + 32)
+	b.WriteString("for=")
+	if client.Is6() {
+		b.WriteString(`"[`)
+		b.WriteString(addr)
+		b.WriteString(`]"`)
+	} else {
+		b.WriteString(addr)
+	}
+	b.WriteString(`;host="`)
+	b.WriteString(host) // checked by canonicalHost: no quotes
+	b.WriteString(`";proto=https`)
+	return b.String()
+}
+
+func traceparent(rec *middleware.Record) string {
+	const hex = "0123456789abcdef"
+	return "00-" + rec.TraceID + "-" + rec.SpanID + "-" + string([]byte{hex[rec.TraceFlags>>4], hex[rec.TraceFlags&15]})
+}
+
+// clientCert is the leaf as RFC 9440 wants it: a byte sequence of RFC 8941.
+func clientCert(id certs.Identity) string {
+	if id.Leaf == nil {
+		return ""
+	}
+	return ":" + base64.StdEncoding.EncodeToString(id.Leaf.Raw) + ":"
+}

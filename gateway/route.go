@@ -1,0 +1,244 @@
+package gateway
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"sort"
+	"strings"
+
+	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/config"
+	"github.com/vazel-gateway/vazel/middleware"
+)
+
+// service is what a host leads to.
+type service struct {
+	name string
+	mtls certs.MTLS
+	// callers lists who is let in by at least one route; nil where nobody is
+	// asked for a certificate.
+	callers map[string]bool
+
+	prefix map[string][]*route // by decoded path prefix, without trailing slash; "" is the root
+	exact  map[string][]*route // by decoded path
+	denied map[string][]*route // routes with deny, by folded path prefix
+}
+
+// route is one route with everything that its requests need.
+type route struct {
+	name     string
+	methods  []string
+	match    []condition
+	deny     bool
+	length   int // of the path prefix that it was found by
+	handler  http.Handler
+}
+
+// condition is one header field or query parameter that a route asks for.
+type condition struct {
+	query      bool
+	name, want string // want "*" is any value
+}
+
+// hosts finds services by canonical host name.
+type hosts struct {
+	exact    map[string]*service
+	wildcard map[string]*service // by what follows the first label, "example" for *.example
+}
+
+func (h *hosts) find(name string) *service {
+	if s := h.exact[name]; s != nil {
+		return s
+	}
+	if _, rest, ok := strings.Cut(name, "."); ok {
+		return h.wildcard[rest]
+	}
+	return nil
+}
+
+func (h *hosts) add(pattern string, s *service) {
+	if rest, ok := strings.CutPrefix(pattern, "*."); ok {
+		h.wildcard[rest] = s
+		return
+	}
+	h.exact[pattern] = s
+}
+
+// newService makes the routing tables of a service. handlerOf makes the handler
+// of a route whose paths begin with prefix.
+func newService(c *config.Service, handlerOf func(r *config.Route, prefix string) (http.Handler, error)) (*service, error) {
+	s := &service{
+		name: c.Name, mtls: c.Policy.MTLS,
+		prefix: map[string][]*route{}, exact: map[string][]*route{}, denied: map[string][]*route{},
+	}
+	for _, rc := range c.Routes {
+		paths := rc.Paths
+		if len(paths) == 0 {
+			paths = []string{"/"}
+		}
+		var match []condition
+		if rc.Match != nil {
+			for name, want := range rc.Match.Headers {
+				match = append(match, condition{name: http.CanonicalHeaderKey(name), want: want})
+			}
+			for name, want := range rc.Match.Query {
+				match = append(match, condition{query: true, name: name, want: want})
+			}
+		}
+		for _, p := range paths {
+			p, exact := strings.CutPrefix(p, "=")
+			t, err := canonicalTarget(p)
+			if err != nil {
+				return nil, err
+			}
+			prefix := strings.TrimSuffix(t.decoded, "/")
+			h, err := handlerOf(rc, strings.TrimSuffix(t.escaped, "/"))
+			if err != nil {
+				return nil, err
+			}
+			r := &route{name: rc.Name, methods: rc.Policy.Methods, match: match, deny: rc.Deny, length: len(prefix), handler: h}
+			if exact {
+				r.length = len(t.decoded) + 1 // an exact path is longer than any prefix of it
+				s.exact[t.decoded] = append(s.exact[t.decoded], r)
+				if rc.Deny {
+					f := "=" + foldPath(t.decoded)
+					s.denied[f] = append(s.denied[f], r)
+				}
+				continue
+			}
+			s.prefix[prefix] = append(s.prefix[prefix], r)
+			if rc.Deny {
+				s.denied[foldPath(prefix)] = append(s.denied[foldPath(prefix)], r)
+			}
+		}
+	}
+	for _, table := range []map[string][]*route{s.prefix, s.exact, s.denied} {
+		for _, l := range table {
+			// Of routes with one path the one that asks for more goes first, then
+			// the one with fewer methods.
+			sort.SliceStable(l, func(i, j int) bool {
+				if len(l[i].match) != len(l[j].match) {
+					return len(l[i].match) > len(l[j].match)
+				}
+				return len(l[i].methods) < len(l[j].methods)
+			})
+		}
+	}
+	return s, nil
+}
+
+// find picks the route for a request. If a path fits but no method, route is
+// nil and allowed lists the methods that would.
+func (s *service) find(r *http.Request, t target) (found *route, allowed []string) {
+	q := query{raw: t.query}
+	if l := s.exact[t.decoded]; l != nil {
+		found, allowed = pick(l, r, &q)
+	}
+	if found == nil && allowed == nil {
+		for p := strings.TrimSuffix(t.decoded, "/"); ; {
+			if l := s.prefix[p]; l != nil {
+				if found, allowed = pick(l, r, &q); found != nil || allowed != nil {
+					break
+				}
+			}
+			if p == "" {
+				break
+			}
+			p = p[:strings.LastIndexByte(p, '/')]
+		}
+	}
+	if len(s.denied) > 0 && (found == nil || !found.deny) {
+		if d := s.findDenied(r, t, &q); d != nil && (found == nil || d.length > found.length) {
+			return d, nil
+		}
+	}
+	return found, allowed
+}
+
+// findDenied looks for a deny route that some spelling of the path may reach at
+// an upstream that folds letters or trailing dots.
+func (s *service) findDenied(r *http.Request, t target, q *query) *route {
+	folded := foldPath(t.decoded)
+	if d, _ := pick(s.denied["="+folded], r, q); d != nil {
+		return d
+	}
+	for p := strings.TrimSuffix(folded, "/"); ; {
+		if d, _ := pick(s.denied[p], r, q); d != nil {
+			return d
+		}
+		if p == "" {
+			return nil
+		}
+		p = p[:strings.LastIndexByte(p, '/')]
+	}
+}
+
+// pick chooses among routes with one path.
+func pick(l []*route, r *http.Request, q *query) (found *route, allowed []string) {
+	for _, c := range l {
+		if !c.fits(r, q) {
+			continue
+		}
+		if slices.Contains(c.methods, r.Method) {
+			return c, nil
+		}
+		for _, m := range c.methods {
+			if !slices.Contains(allowed, m) {
+				allowed = append(allowed, m)
+			}
+		}
+	}
+	return nil, allowed
+}
+
+func (c *route) fits(r *http.Request, q *query) bool {
+	for _, m := range c.match {
+		if m.query && !q.has(m.name, m.want) || !m.query && !headerHas(r.Header, m.name, m.want) {
+			return false
+		}
+	}
+	return true
+}
+
+func headerHas(h http.Header, name, want string) bool {
+	values := h[name]
+	return want == "*" && len(values) > 0 || slices.Contains(values, want)
+}
+
+// query reads the parameters of a query string once, when the first route asks.
+// Names are compared without regard to letter case: OGC services read
+// REQUEST=GetMap and request=GetMap alike, and a condition that a different
+// spelling evades would protect nothing.
+type query struct {
+	raw    string
+	parsed bool
+	values map[string][]string
+}
+
+func (q *query) has(name, want string) bool {
+	if !q.parsed {
+		q.parsed = true
+		q.values = map[string][]string{}
+		for _, pair := range strings.FieldsFunc(q.raw, func(r rune) bool { return r == '&' || r == ';' }) {
+			k, v, _ := strings.Cut(pair, "=")
+			k, v = strings.ToLower(unescapeQuery(k)), unescapeQuery(v)
+			q.values[k] = append(q.values[k], v)
+		}
+	}
+	values := q.values[strings.ToLower(name)]
+	return want == "*" && len(values) > 0 || slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, want) })
+}
+
+// unescapeQuery decodes as much of s as can be decoded.
+func unescapeQuery(s string) string {
+	if u, err := url.QueryUnescape(s); err == nil {
+		return u
+	}
+	return s
+}
+
+// deniedRoute answers the requests of a route with deny.
+func deniedRoute(w http.ResponseWriter, r *http.Request) {
+	middleware.Deny(w, r, http.StatusForbidden, middleware.Denial{By: "deny", Reason: "denied_by_route"})
+}
