@@ -1,0 +1,86 @@
+package certs
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+)
+
+// LoadKeyPair reads a certificate chain and its key. It returns the bytes that
+// it was made from as well, so that a change can be noticed.
+func LoadKeyPair(k KeyPair) (pair tls.Certificate, raw []byte, err error) {
+	chain, err := os.ReadFile(k.Cert)
+	if err != nil {
+		return pair, nil, fmt.Errorf("certificate: %w", err)
+	}
+	key := []byte(k.Key.Reveal())
+	if len(key) == 0 {
+		return pair, nil, fmt.Errorf("the key %s of %s is empty", k.Key, k.Cert)
+	}
+	if pair, err = tls.X509KeyPair(chain, key); err != nil {
+		return pair, nil, fmt.Errorf("%s with the key %s: %w", k.Cert, k.Key, err)
+	}
+	if err := checkChain(pair); err != nil {
+		return pair, nil, fmt.Errorf("%s: %w", k.Cert, err)
+	}
+	return pair, append(chain, key...), nil
+}
+
+// checkChain makes sure that each certificate was issued by the next: clients
+// stumble over other orders, each in its own way.
+func checkChain(pair tls.Certificate) error {
+	var former *x509.Certificate
+	for i, der := range pair.Certificate {
+		c, err := x509.ParseCertificate(der)
+		if err != nil {
+			return fmt.Errorf("certificate %d: %w", i+1, err)
+		}
+		if former != nil && !bytes.Equal(former.RawIssuer, c.RawSubject) {
+			return fmt.Errorf("certificate %d (%s) did not issue certificate %d; write the server's certificate first, then each issuer", i+1, c.Subject, i)
+		}
+		former = c
+	}
+	if leaf := pair.Leaf; leaf != nil && time.Now().After(leaf.NotAfter) {
+		return fmt.Errorf("expired on %s", leaf.NotAfter.UTC().Format(time.DateOnly))
+	}
+	return nil
+}
+
+// loadCAs reads the certification authorities of a PEM file.
+func loadCAs(path string) ([]*x509.Certificate, error) {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	var l []*x509.Certificate
+	for {
+		var block *pem.Block
+		if block, b = pem.Decode(b); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("%s holds a %s; only certificates belong there", path, block.Type)
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%s: certificate %d: %w", path, len(l)+1, err)
+		}
+		if !c.IsCA {
+			return nil, fmt.Errorf("%s: certificate %d (%s) is not a certification authority", path, len(l)+1, c.Subject)
+		}
+		l = append(l, c)
+	}
+	if len(l) == 0 {
+		return nil, fmt.Errorf("%s holds no certificate", path)
+	}
+	return l, nil
+}
+
+// errNoCertificate is why a handshake for a name fails that nothing can be
+// served for.
+var errNoCertificate = errors.New("no certificate for the requested name")
