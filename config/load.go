@@ -1,15 +1,338 @@
 package config
 
-import "errors"
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/config/unit"
+	"github.com/vazel-gateway/vazel/middleware"
+)
+
+// Config is a checked configuration with every default and profile applied.
+// It is never changed after Load.
+type Config struct {
+	File // the settings outside organizations and services, defaults filled in
+
+	Dir      string     // folder of the main file; relative paths start here
+	Hash     string     // of the effective configuration: the same on every node that has the same
+	Services []*Service // in the order of their names; shadows File.Services
+	Callers  map[string]middleware.Caller
+	Trust    map[string]certs.Organization // with absolute paths
+	Warnings []Problem
+	Files    []FileStatus
+
+	good map[string][]byte // content of each file that was valid, for LoadWith
+}
+
+// FileStatus is how a file of the configuration fared.
+type FileStatus struct {
+	Path  string // relative to Dir
+	Valid bool   // false: its last good version is in force
+}
+
+// Sources lists the files, with their full paths.
+func (c *Config) Sources() []string {
+	l := make([]string, len(c.Files))
+	for i, f := range c.Files {
+		if l[i] = f.Path; !filepath.IsAbs(f.Path) {
+			l[i] = filepath.Join(c.Dir, f.Path)
+		}
+	}
+	return l
+}
+
+// Service is one service with the settings of all its levels merged.
+type Service struct {
+	Name      string
+	Owner     string
+	Hosts     []string // lower case, without trailing dot
+	Upstreams []string
+	Policy    Policy
+	Routes    []*Route // at least one
+}
+
+// Route is one route with the settings of all its levels merged.
+type Route struct {
+	Name     string // unique in the node
+	Paths    []string
+	Match    *Match
+	Deny     bool
+	Redirect *Redirect
+	Rewrite  *Rewrite
+	Policy   Policy
+	// OwnRateLimit says that rate_limit stands in the route itself, so that its
+	// count is its own.
+	OwnRateLimit bool
+}
 
 // Load reads the node's configuration at path: a file, or a folder with
 // vazel.yaml. Every mistake of every file is in the error, an *Errors.
-func Load(path string) (*Config, error) { return nil, errors.New("not built yet") }
+func Load(path string) (*Config, error) { return load(path, nil) }
 
-// Errors is every mistake that was found.
-type Errors struct {
-	Problems []Problem
-	Files    int // read in all
+// LoadWith is Load for a reload: a drop-in file with a mistake keeps its last
+// good version, which previous holds, and the rest goes live; Config.Files
+// says which. A mistake in the main file, or one that no file alone is to blame
+// for, is an error.
+func LoadWith(previous *Config, path string) (*Config, error) {
+	if previous == nil {
+		return Load(path)
+	}
+	replaced := map[string][]byte{}
+	for {
+		c, err := load(path, replaced)
+		if err == nil {
+			for i, f := range c.Files {
+				if _, ok := replaced[f.Path]; ok {
+					c.Files[i].Valid = false
+				}
+			}
+			return c, nil
+		}
+		all, ok := err.(*Errors)
+		if !ok {
+			return nil, err
+		}
+		// Put the last good version of each file with a mistake in its place.
+		progress := false
+		for _, p := range all.Problems {
+			good, had := previous.good[p.File]
+			if _, done := replaced[p.File]; p.Warning || done || !had || p.File == previous.Files[0].Path {
+				continue
+			}
+			replaced[p.File], progress = good, true
+		}
+		if !progress {
+			return nil, err
+		}
+	}
 }
 
-func (e *Errors) Error() string { return "" }
+func load(path string, replaced map[string][]byte) (*Config, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, "vazel.yaml")
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	l := &loader{dir: filepath.Dir(path), file: map[*yaml.Node]*source{}}
+	read := func(path string) *source {
+		name, err := filepath.Rel(l.dir, path)
+		if good, ok := replaced[name]; ok && err == nil {
+			s := &source{path: name, valid: true}
+			l.sources = append(l.sources, s)
+			l.parse(s, good)
+			return s
+		}
+		return l.read(path)
+	}
+	main := read(path)
+	c := &Config{Dir: l.dir, good: map[string][]byte{}}
+	if main.root == nil {
+		if main.valid {
+			l.fileProblem(main, 0, 0, "the file is empty; it must begin with \"version: 1\"")
+		}
+		return nil, l.finish()
+	}
+	l.decode(main.root, reflect.ValueOf(&c.File).Elem(), "the file")
+	l.checkVersion(main)
+	for _, s := range l.include(main, c.Include) {
+		read(s)
+	}
+	t := &tree{loader: l, config: c, main: main, organizations: map[string]*yaml.Node{}, profiles: map[string]*yaml.Node{}, services: map[string]*yaml.Node{}}
+	for _, s := range l.sources {
+		if s.root != nil {
+			t.collect(s)
+		}
+	}
+	t.fill()
+	t.build()
+	if err := l.finish(); err != nil {
+		return nil, err
+	}
+	for _, s := range l.sources {
+		c.Files = append(c.Files, FileStatus{s.path, true})
+		c.good[s.path] = s.raw
+	}
+	for _, p := range l.errs.Problems {
+		if p.Warning {
+			c.Warnings = append(c.Warnings, p)
+		}
+	}
+	c.Hash = c.hash()
+	return c, nil
+}
+
+// finish is the report, if anything is wrong.
+func (l *loader) finish() error {
+	l.errs.Files = len(l.sources)
+	l.errs.sort()
+	if n, _, _ := l.errs.count(); n > 0 {
+		return &l.errs
+	}
+	return nil
+}
+
+func (l *loader) checkVersion(main *source) {
+	_, v := get(main.root, "version")
+	switch {
+	case v == nil:
+		l.fileProblem(main, 0, 0, "\"version: 1\" is missing")
+	case v.Value != "1":
+		p := l.problem(v, "version %s is not known; this program reads version 1", v.Value)
+		l.show(p, v, "")
+	}
+}
+
+// include lists the files that the main file names, in the order of their names.
+func (l *loader) include(main *source, patterns []string) (paths []string) {
+	_, n := get(main.root, "include")
+	for _, p := range patterns {
+		full := p
+		if !filepath.IsAbs(p) {
+			full = filepath.Join(l.dir, p)
+		}
+		found, err := filepath.Glob(full)
+		if err != nil {
+			l.problem(n, "include %q is not a pattern of file names", p)
+			continue
+		}
+		if len(found) == 0 {
+			if strings.ContainsAny(p, "*?[") {
+				l.warn(n, "include %q matches no file", p)
+			} else {
+				l.problem(n, "include %q: there is no such file", p)
+			}
+		}
+		for _, f := range found {
+			if base := filepath.Base(f); !strings.HasPrefix(base, ".") && !slices.Contains(paths, f) && !strings.HasSuffix(base, "~") {
+				paths = append(paths, f)
+			}
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// hash is over what is in force, not over how it is spread over files. Secrets
+// stand in it by reference.
+func (c *Config) hash() string {
+	effective := struct {
+		File     File
+		Services []*Service
+		Trust    map[string]certs.Organization
+		Callers  map[string]middleware.Caller
+	}{c.File, c.Services, c.Trust, c.Callers}
+	effective.File.Include, effective.File.Services, effective.File.Organizations, effective.File.Profiles = nil, nil, nil, nil
+	b, err := json.Marshal(effective)
+	if err != nil {
+		b = fmt.Append(nil, effective)
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
+
+// AdminAddress is where the gateway that runs with the configuration at path
+// has its admin listener. It reads no more than it must, so that it works while
+// something else is wrong.
+func AdminAddress(path string) (string, error) {
+	if info, err := os.Stat(path); err == nil && info.IsDir() {
+		path = filepath.Join(path, "vazel.yaml")
+	}
+	b, err := readBounded(path)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	var f struct {
+		Admin struct {
+			Listen string `yaml:"listen"`
+		} `yaml:"admin"`
+	}
+	if err := yaml.Unmarshal(b, &f); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
+	}
+	if f.Admin.Listen == "" {
+		return defaultAdmin, nil
+	}
+	return f.Admin.Listen, nil
+}
+
+const defaultAdmin = "127.0.0.1:9180"
+
+// fill sets the defaults that the fields document.
+func (t *tree) fill() {
+	f := &t.config.File
+	def := func(d *unit.Duration, v time.Duration) {
+		if *d == 0 {
+			*d = unit.Duration(v)
+		}
+	}
+	num := func(n *int, v int) {
+		if *n == 0 {
+			*n = v
+		}
+	}
+	l := &f.Limits
+	def(&l.HeaderTimeout, 10*time.Second)
+	def(&l.BodyTimeout, 30*time.Second)
+	def(&l.WriteTimeout, 30*time.Second)
+	def(&l.IdleTimeout, 2*time.Minute)
+	def(&l.DrainTimeout, 30*time.Second)
+	if l.MaxHeader == 0 {
+		l.MaxHeader = 32 << 10
+	}
+	if l.MaxURI == 0 {
+		l.MaxURI = 8 << 10
+	}
+	num(&l.MaxHeaders, 100)
+	num(&l.MaxStreams, 128)
+	num(&l.MaxConnections, 20000)
+	num(&l.MaxConnectionsPerIP, 512)
+	if f.Admin.Listen == "" {
+		f.Admin.Listen = defaultAdmin
+	}
+	if f.AccessLog.Output == "" {
+		f.AccessLog.Output = "stdout"
+	}
+	if f.AuditLog.Output == "" {
+		f.AuditLog.Output = "stdout"
+	}
+	if f.TLS.Profile == "" {
+		f.TLS.Profile = "intermediate"
+	}
+	for i := range f.Listen {
+		if e := &f.Listen[i]; e.Redirect == "" && len(e.Protocols) == 0 {
+			e.Protocols = []string{"h1", "h2"}
+		}
+		if e := &f.Listen[i]; e.Redirect != "" && e.RedirectPort == 0 {
+			e.RedirectPort = 443
+		}
+	}
+}
+
+// fillPolicy sets the defaults of a merged policy.
+func fillPolicy(p *Policy) {
+	if len(p.Methods) == 0 {
+		p.Methods = unit.List{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+	}
+	if p.MaxBody == 0 {
+		p.MaxBody = 10 << 20
+	}
+	if p.Timeout == 0 {
+		p.Timeout = unit.Duration(30 * time.Second)
+	}
+	if p.MTLS == "" {
+		p.MTLS = certs.MTLSOff
+	}
+}

@@ -1,0 +1,570 @@
+package config
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+	"golang.org/x/net/idna"
+
+	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/config/unit"
+	"github.com/vazel-gateway/vazel/middleware"
+)
+
+// bad notes a wrong value and shows its line.
+func (t *tree) bad(n *yaml.Node, hint, format string, args ...any) {
+	p := t.problem(n, format, args...)
+	if n.Kind == yaml.ScalarNode {
+		t.show(p, n, hint)
+	}
+}
+
+// oneOf checks a word against the ones that are known.
+func (t *tree) oneOf(n *yaml.Node, what string, known ...string) {
+	if n == nil || n.Kind != yaml.ScalarNode || slices.Contains(known, n.Value) {
+		return
+	}
+	hint := ""
+	if s := suggest(n.Value, known); s != "" {
+		hint = fmt.Sprintf("did you mean %q?", s)
+	}
+	t.bad(n, hint, "%s %q is not known; write %s", what, n.Value, strings.Join(known, ", "))
+}
+
+func (t *tree) checkMain() {
+	c, root := t.config, t.main.root
+	_, listen := get(root, "listen")
+	if listen == nil || len(c.Listen) == 0 {
+		t.problem(root, "\"listen\" is missing; write for example listen: [{address: \"[::]:443\"}]")
+	} else if listen.Kind == yaml.SequenceNode {
+		seen := map[string]*yaml.Node{}
+		for _, n := range listen.Content {
+			t.checkListen(n, seen)
+		}
+	}
+	_, tls := get(root, "tls")
+	if _, p := get(tls, "profile"); p != nil {
+		t.oneOf(p, "TLS profile", certs.Profiles()...)
+	}
+	if len(c.TLS.Certificates) == 0 && c.TLS.ACME == nil && len(c.Listen) > 0 {
+		t.problem(root, "\"tls\" names no certificate; write tls.certificates, or tls.acme to obtain them")
+	}
+	_, list := get(tls, "certificates")
+	for i := range c.TLS.Certificates {
+		k := &c.TLS.Certificates[i]
+		var n *yaml.Node
+		if list != nil && i < len(list.Content) {
+			n = list.Content[i]
+		}
+		t.checkKeyPair(n, k, true)
+	}
+	if a := c.TLS.ACME; a != nil {
+		_, n := get(tls, "acme")
+		if u, err := url.Parse(a.Directory); err != nil || u.Scheme != "https" || u.Host == "" {
+			_, d := get(n, "directory")
+			t.problem(orNode(d, n), "tls.acme.directory must be an https URL")
+		}
+		if a.CA != "" {
+			_, ca := get(n, "ca")
+			t.file1(ca, &a.CA)
+		}
+		if a.Storage != "" {
+			a.Storage = t.abs(a.Storage)
+		}
+	}
+	_, admin := get(root, "admin")
+	if _, n := get(admin, "listen"); n != nil && !strings.HasPrefix(n.Value, "unix:") {
+		host, _, err := net.SplitHostPort(n.Value)
+		a, aerr := netip.ParseAddr(host)
+		switch {
+		case err != nil:
+			t.bad(n, "", "admin.listen %q is not host:port or unix:/path", n.Value)
+		case aerr != nil && host != "localhost", aerr == nil && !a.IsLoopback():
+			t.warn(n, "the admin listener is not on a loopback address; whoever reaches it can reload the gateway and read its metrics")
+		}
+	}
+	for _, log := range []struct {
+		key string
+		at  *string
+	}{{"access_log", &c.AccessLog.Output}, {"audit_log", &c.AuditLog.Output}} {
+		_, n := get(root, log.key)
+		if _, f := get(n, "format"); f != nil {
+			t.oneOf(f, log.key+".format", "json")
+		}
+		switch *log.at {
+		case "stdout", "stderr", "off", "":
+		default:
+			*log.at = t.abs(*log.at)
+			if info, err := os.Stat(filepath.Dir(*log.at)); err != nil || !info.IsDir() {
+				_, o := get(n, "output")
+				t.bad(orNode(o, n), "", "the folder %s does not exist", filepath.Dir(*log.at))
+			}
+		}
+	}
+	_, delegate := get(root, "delegate")
+	pairs(delegate, func(k, v *yaml.Node) {
+		if _, o := get(v, "owner"); o == nil {
+			t.bad(k, "", "delegation %q names no owner", k.Value)
+		}
+		if _, h := get(v, "hosts"); h == nil {
+			t.bad(k, "", "delegation %q names no hosts", k.Value)
+		}
+	})
+}
+
+func orNode(n, other *yaml.Node) *yaml.Node {
+	if n != nil {
+		return n
+	}
+	return other
+}
+
+func (t *tree) checkListen(n *yaml.Node, seen map[string]*yaml.Node) {
+	_, a := get(n, "address")
+	if a == nil {
+		t.problem(n, "a listener has no address")
+		return
+	}
+	host, port, err := net.SplitHostPort(a.Value)
+	if num, perr := strconv.Atoi(port); err != nil || perr != nil || num < 1 || num > 65535 {
+		t.bad(a, "", "address %q is not host:port; write for example \"[::]:443\" or 127.0.0.1:8443", a.Value)
+		return
+	}
+	if _, err := netip.ParseAddr(host); host != "" && err != nil {
+		t.bad(a, "", "address %q must name an IP address, not a host name", a.Value)
+	}
+	if first := seen[a.Value]; first != nil {
+		t.bad(a, "", "address %q is already used in line %d", a.Value, first.Line)
+	}
+	seen[a.Value] = a
+	_, protocols := get(n, "protocols")
+	for _, p := range wordsOf(protocols) {
+		t.oneOf(p, "protocol", "h1", "h2", "h3")
+	}
+	if _, r := get(n, "redirect"); r != nil {
+		t.oneOf(r, "redirect", "https")
+		if protocols != nil {
+			t.problem(protocols, "a listener that redirects speaks only HTTP/1.1; leave protocols out")
+		}
+	}
+}
+
+// abs is a path with the main file's folder in front, if it is relative.
+func (t *tree) abs(p string) string {
+	if filepath.IsAbs(p) {
+		return p
+	}
+	return filepath.Join(t.dir, p)
+}
+
+// file1 makes a path absolute and makes sure that its file can be read.
+func (t *tree) file1(n *yaml.Node, p *string) []byte {
+	*p = t.abs(*p)
+	b, err := readBounded(*p)
+	if err != nil && n != nil {
+		t.bad(n, "", "%s can't be read: %v", *p, err)
+	}
+	return b
+}
+
+// secret resolves a reference: relative file names are looked for in systemd's
+// $CREDENTIALS_DIRECTORY first.
+func (t *tree) secret(n *yaml.Node, s *unit.Secret) {
+	kind, name := s.Source()
+	switch kind {
+	case "env":
+		v, ok := os.LookupEnv(name)
+		if !ok {
+			if n != nil {
+				t.problem(n, "the environment variable %s is not set", name)
+			}
+			return
+		}
+		s.Resolve(v)
+	case "file":
+		paths := []string{t.abs(name)}
+		if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" && !filepath.IsAbs(name) {
+			paths = []string{filepath.Join(dir, name), paths[0]}
+		}
+		var err error
+		for _, p := range paths {
+			var b []byte
+			if b, err = readBounded(p); err == nil {
+				s.Resolve(string(b))
+				return
+			}
+		}
+		if n != nil {
+			t.problem(n, "the secret %s can't be read: %v", paths[len(paths)-1], err)
+		}
+	}
+}
+
+func (t *tree) checkKeyPair(n *yaml.Node, k *certs.KeyPair, server bool) {
+	_, cert := get(n, "cert")
+	_, key := get(n, "key")
+	if cert == nil || key == nil {
+		if n != nil {
+			t.problem(n, "a certificate needs cert and key")
+		}
+		return
+	}
+	before := len(t.errs.Problems)
+	t.file1(cert, &k.Cert)
+	if !k.Key.IsZero() {
+		t.secret(key, &k.Key)
+	}
+	if len(t.errs.Problems) > before || k.Key.IsZero() {
+		return
+	}
+	pair, _, err := certs.LoadKeyPair(*k)
+	if err != nil {
+		t.problem(cert, "%v", err)
+		return
+	}
+	if server {
+		t.leaves = append(t.leaves, pair.Leaf)
+	}
+}
+
+var organizationIdentifier = regexp.MustCompile(`^(VAT|NTR|PSD|LEI|[A-Z]{2}:|GOV|INT|EUI|TIN)[A-Z]{2}-.+$`)
+
+func (t *tree) buildOrganization(key string, n *yaml.Node) {
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	var o Organization
+	t.quiet++
+	t.decode(n, reflect.ValueOf(&o).Elem(), "")
+	t.quiet--
+	k := t.keys[n]
+	if o.Name == "" {
+		o.Name = key
+	}
+	_, id := get(n, "id")
+	for _, v := range wordsOf(id) {
+		if !organizationIdentifier.MatchString(v.Value) {
+			t.warn(v, "id %q does not look like an organizationIdentifier of ETSI EN 319 412-1, such as NTRBG-100000001", v.Value)
+		}
+	}
+	_, subject := get(n, "subject")
+	if subject != nil && (o.Subject == nil || *o.Subject == certs.SubjectMatch{}) {
+		t.problem(subject, "organization %q: subject names no attribute", key)
+	}
+	if len(o.ID) == 0 && subject == nil && len(o.SAN) == 0 {
+		t.bad(k, "", "organization %q needs id, subject or san: an authority alone proves no organization", key)
+	}
+	_, ca := get(n, "ca")
+	if len(o.CA) == 0 {
+		t.bad(k, "", "organization %q needs ca, the file of the authorities that issue its certificates", key)
+	}
+	for i, c := range wordsOf(ca) {
+		if i >= len(o.CA) {
+			break
+		}
+		if b := t.file1(c, &o.CA[i]); b != nil {
+			t.checkCA(c, b)
+		}
+	}
+	if _, crl := get(n, "crl"); crl != nil && o.CRL != nil {
+		switch {
+		case (o.CRL.URL == "") == (o.CRL.File == ""):
+			t.problem(crl, "crl of organization %q: write either url or file", key)
+		case o.CRL.File != "":
+			_, f := get(crl, "file")
+			if b := t.file1(f, &o.CRL.File); b != nil && len(b) == 0 {
+				t.bad(f, "", "the revocation list %s is empty", o.CRL.File)
+			}
+		default:
+			if u, err := url.Parse(o.CRL.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+				_, v := get(crl, "url")
+				t.bad(v, "", "crl.url %q is not an http or https URL", o.CRL.URL)
+			}
+		}
+	}
+	if _, v := get(n, "valid_until"); v != nil && !o.ValidUntil.IsZero() && time.Now().After(o.ValidUntil.End()) {
+		t.warn(v, "the agreement of organization %q ended on %s; its requests are refused", key, o.ValidUntil)
+	}
+	if _, r := get(n, "rate_limit"); r != nil {
+		t.checkRateLimit(r, fmt.Sprintf("organization %q", key), false)
+	}
+	t.config.Trust[key] = o.Organization
+	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit}
+}
+
+func (t *tree) checkCA(n *yaml.Node, b []byte) {
+	count := 0
+	for {
+		var block *pem.Block
+		if block, b = pem.Decode(b); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			t.bad(n, "", "%s holds a %s; only certificates of authorities belong there", n.Value, strings.ToLower(block.Type))
+			return
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		switch count++; {
+		case err != nil:
+			t.bad(n, "", "%s: certificate %d can't be read: %v", n.Value, count, err)
+		case !c.IsCA:
+			t.bad(n, "", "%s: certificate %d (%s) is not a certification authority", n.Value, count, c.Subject)
+		case time.Now().After(c.NotAfter):
+			t.warn(n, "%s: certificate %d (%s) expired on %s", n.Value, count, c.Subject, c.NotAfter.UTC().Format(time.DateOnly))
+		}
+	}
+	if count == 0 {
+		t.bad(n, "", "%s holds no certificate", n.Value)
+	}
+}
+
+// checkOverlaps refuses two organizations that one certificate could prove.
+func (t *tree) checkOverlaps() {
+	keys := slices.Sorted(maps.Keys(t.config.Trust))
+	anchors := map[string][][]byte{}
+	for _, k := range keys {
+		for _, path := range t.config.Trust[k].CA {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				continue
+			}
+			for {
+				var block *pem.Block
+				if block, b = pem.Decode(b); block == nil {
+					break
+				}
+				anchors[k] = append(anchors[k], block.Bytes)
+			}
+		}
+	}
+	for i, a := range keys {
+		for _, b := range keys[i+1:] {
+			oa, ob := t.config.Trust[a], t.config.Trust[b]
+			shared := slices.ContainsFunc(anchors[a], func(x []byte) bool {
+				return slices.ContainsFunc(anchors[b], func(y []byte) bool { return bytes.Equal(x, y) })
+			})
+			if shared && couldBoth(oa, ob) {
+				k := t.keys[t.organizations[b]]
+				p := t.problem(k, "one certificate could prove organization %q and %q (%s): they share an authority, and nothing that they ask for tells them apart", b, a, t.at(t.keys[t.organizations[a]]))
+				t.show(p, k, "")
+			}
+		}
+	}
+}
+
+// couldBoth reports whether one certificate could satisfy both. What is asked
+// for by only one of them tells nothing apart.
+func couldBoth(a, b certs.Organization) bool {
+	if len(a.ID) > 0 && len(b.ID) > 0 {
+		return slices.ContainsFunc(a.ID, func(id string) bool { return slices.Contains(b.ID, id) })
+	}
+	if a.Subject != nil && b.Subject != nil {
+		x, y := *a.Subject, *b.Subject
+		for _, v := range [][2]string{{x.CN, y.CN}, {x.O, y.O}, {x.OU, y.OU}, {x.C, y.C}, {x.SerialNumber, y.SerialNumber}} {
+			if v[0] != "" && v[1] != "" && v[0] != v[1] {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (t *tree) checkOwner(n *yaml.Node, where, owner string) {
+	_, o := get(n, "owner")
+	switch {
+	case o == nil:
+		t.bad(t.keys[n], "", "%s names no owner, the organization that answers for it", where)
+	case t.organizations[owner] == nil:
+		t.undefined(o, "organization", t.organizations)
+	}
+}
+
+func (t *tree) checkHosts(n *yaml.Node, where string, s *Service) {
+	_, hosts := get(n, "hosts")
+	if hosts == nil || len(wordsOf(hosts)) == 0 {
+		t.bad(t.keys[n], "", "%s has no hosts", where)
+		return
+	}
+	for _, h := range wordsOf(hosts) {
+		name, err := canonicalHost(h.Value)
+		if err != nil {
+			t.bad(h, "", "host %q: %v", h.Value, err)
+			continue
+		}
+		if first := t.hosts[name]; first != nil {
+			t.problem(h, "host %q is already served by another service (%s); a host belongs to one service", name, t.at(first))
+			continue
+		}
+		t.hosts[name] = h
+		s.Hosts = append(s.Hosts, name)
+		covered := slices.ContainsFunc(t.leaves, func(c *x509.Certificate) bool {
+			return c.VerifyHostname(strings.Replace(name, "*", "any-label", 1)) == nil
+		})
+		switch acme := t.config.TLS.ACME; {
+		case covered || len(t.leaves) == 0 && acme == nil: // the latter is an error of its own
+		case acme == nil:
+			t.bad(h, "", "no certificate of tls.certificates covers host %q, and tls.acme is not set", name)
+		case strings.HasPrefix(name, "*."):
+			t.bad(h, "", "no certificate of tls.certificates covers host %q, and ACME proves wildcards only by DNS-01, which is not supported", name)
+		}
+	}
+}
+
+// canonicalHost is a host as requests are compared with it.
+func canonicalHost(h string) (string, error) {
+	h = strings.TrimSuffix(h, ".")
+	if a, err := netip.ParseAddr(strings.Trim(h, "[]")); err == nil {
+		return a.String(), nil
+	}
+	rest, wild := strings.CutPrefix(h, "*.")
+	if strings.Contains(rest, "*") {
+		return "", fmt.Errorf("a wildcard stands only for the whole first label, as in *.egov.example")
+	}
+	if strings.ContainsAny(rest, ":/ ") {
+		return "", fmt.Errorf("write only the name, without scheme, port or path")
+	}
+	name, err := idna.Lookup.ToASCII(rest)
+	if err != nil || name == "" || !strings.Contains(name, ".") && wild {
+		return "", fmt.Errorf("not a host name")
+	}
+	if wild {
+		return "*." + name, nil
+	}
+	return name, nil
+}
+
+func (t *tree) checkService(n *yaml.Node, where string, s *Service, merged *yaml.Node) {
+	needs := slices.ContainsFunc(s.Routes, func(r *Route) bool { return !r.Deny && r.Redirect == nil })
+	_, up := get(n, "upstreams")
+	switch {
+	case needs && (up == nil || len(wordsOf(up)) == 0):
+		t.bad(t.keys[n], "", "%s has no upstreams", where)
+	default:
+		https := false
+		for _, u := range wordsOf(up) {
+			https = t.checkUpstream(u) || https
+		}
+		if s.Policy.UpstreamTLS != nil && !https && up != nil {
+			_, v := get(merged, "upstream_tls")
+			t.warn(orNode(v, n), "%s: upstream_tls has no effect, for no upstream is https", where)
+		}
+		if p := s.Policy.UpstreamProtocol; p == "h2" && !https && up != nil {
+			t.problem(up, "%s: upstream_protocol h2 needs https upstreams; write h2c for HTTP/2 without TLS", where)
+		}
+	}
+	if tlsNode := s.Policy.UpstreamTLS; tlsNode != nil {
+		_, v := get(merged, "upstream_tls")
+		t.checkUpstreamTLS(v, s)
+	}
+	t.checkAccess(n, where, s, merged)
+}
+
+// checkUpstream reports whether the upstream is https.
+func (t *tree) checkUpstream(n *yaml.Node) bool {
+	u, err := url.Parse(n.Value)
+	if err != nil || u.Host == "" {
+		t.bad(n, "", "upstream %q is not a URL; write for example http://10.0.0.1:8080", n.Value)
+		return false
+	}
+	scheme, srv := strings.CutPrefix(u.Scheme, "srv+")
+	hint := ""
+	if s := suggest(u.Scheme, []string{"http", "https", "srv+http", "srv+https"}); s != "" {
+		hint = fmt.Sprintf("did you mean %q?", s)
+	}
+	switch {
+	case scheme != "http" && scheme != "https":
+		t.bad(n, hint, "upstream %q: the scheme must be http, https, srv+http or srv+https", n.Value)
+	case u.User != nil:
+		t.problem(n, "an upstream must not hold a user name or password")
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
+		t.bad(n, "", "upstream %q must be scheme, host and port only; a route's rewrite changes paths", n.Value)
+	case srv && u.Port() != "":
+		t.bad(n, "", "upstream %q: an SRV record names the port itself", n.Value)
+	}
+	return scheme == "https"
+}
+
+func (t *tree) checkUpstreamTLS(n *yaml.Node, s *Service) {
+	u := s.Policy.UpstreamTLS
+	if u.CA != "" {
+		_, ca := get(n, "ca")
+		if b := t.file1(ca, &u.CA); b != nil {
+			t.checkCA(orNode(ca, n), b)
+		}
+	}
+	_, cert := get(n, "cert")
+	_, key := get(n, "key")
+	if cert != nil || key != nil {
+		t.checkKeyPair(n, &u.KeyPair, false)
+	}
+	for _, r := range s.Routes {
+		r.Policy.UpstreamTLS = u
+	}
+}
+
+// checkAccess holds who is asked for a certificate against who is let in. What
+// was left out is never read as "anyone".
+func (t *tree) checkAccess(n *yaml.Node, where string, s *Service, merged *yaml.Node) {
+	_, mtls := get(merged, "mtls")
+	_, allow := get(merged, "allow")
+	var some, without *Route
+	for _, r := range s.Routes {
+		if len(r.Policy.Allow) > 0 {
+			some = r
+		} else if !r.Deny {
+			without = r
+		}
+	}
+	at := orNode(mtls, orNode(allow, t.keys[n]))
+	switch {
+	case mtls == nil && allow != nil:
+		s.Policy.MTLS = certs.MTLSRequired // allow implies a certificate
+	case mtls == nil && some != nil:
+		t.problem(t.keys[n], "%s: route %q has allow, so the service must say whether all its callers are asked for a certificate; write mtls: required or mtls: optional", where, some.Name)
+	case s.Policy.MTLS == certs.MTLSRequired && without != nil:
+		t.problem(at, "%s: mtls is required, but %s names no organization in allow; write whom to let in, or [\"*\"] for every configured organization", where, routeOf(without, s))
+	case s.Policy.MTLS == certs.MTLSOff && some != nil:
+		t.problem(at, "%s: allow needs a certificate, but mtls is off", where)
+	case s.Policy.MTLS == certs.MTLSOptional && some == nil:
+		t.warn(at, "%s: mtls is optional, but no route uses allow", where)
+	case s.Policy.MTLS == certs.MTLSOptional && without != nil:
+		t.warn(at, "%s: mtls is optional and only some routes have allow; browsers will ask citizens for a certificate. A host of its own for the allowed organizations avoids that", where)
+	}
+	for _, r := range s.Routes {
+		r.Policy.MTLS = s.Policy.MTLS
+	}
+	if s.Policy.MTLS == certs.MTLSOff {
+		if _, r := get(merged, "rate_limit"); r != nil {
+			if _, per := get(r, "per"); per != nil && per.Value == "organization" {
+				t.warn(per, "%s asks for no certificate, so a limit per organization counts addresses", where)
+			}
+		}
+	}
+	for _, h := range s.Hosts {
+		if _, err := netip.ParseAddr(h); err == nil && s.Policy.MTLS != certs.MTLSOff {
+			t.problem(t.hosts[h], "%s asks for certificates, which needs a host name: clients send none for an address", where)
+		}
+	}
+}
+
+func routeOf(r *Route, s *Service) string {
+	if r.Name == s.Name {
+		return "it"
+	}
+	return fmt.Sprintf("route %q", r.Name)
+}

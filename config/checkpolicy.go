@@ -1,0 +1,310 @@
+package config
+
+import (
+	"fmt"
+	"net/url"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// level is where a policy stands.
+type level int
+
+const (
+	levelDefaults level = iota
+	levelProfile
+	levelService
+	levelRoute
+)
+
+// checkPolicy checks the settings that one level writes, each where it stands.
+func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	if k, v := get(n, "mtls"); v != nil {
+		if at == levelRoute {
+			p := t.problem(k, "mtls belongs to the service, for it is decided with the host; routes narrow with allow")
+			t.show(p, k, "")
+		} else {
+			t.oneOf(v, "mtls", "off", "optional", "required")
+		}
+	}
+	_, allow := get(n, "allow")
+	for _, o := range wordsOf(allow) {
+		if o.Value != "*" && t.organizations[o.Value] == nil {
+			t.undefined(o, "organization", t.organizations)
+		}
+	}
+	if allow != nil && len(wordsOf(allow)) == 0 {
+		t.problem(allow, "allow of %s is empty; leave it out, or write deny: true on a route", where)
+	}
+	if at == levelDefaults && allow != nil {
+		t.problem(allow, "allow in \"defaults\" would open every service; write it in services or profiles")
+	}
+	_, methods := get(n, "methods")
+	for _, m := range wordsOf(methods) {
+		switch {
+		case m.Value == "CONNECT" || m.Value == "TRACE":
+			t.bad(m, "", "method %s is never let through", m.Value)
+		case m.Value == "" || strings.ContainsFunc(m.Value, func(r rune) bool { return (r < 'A' || r > 'Z') && r != '-' }):
+			t.bad(m, "", "method %q: write it in capital letters", m.Value)
+		}
+	}
+	if _, v := get(n, "rate_limit"); v != nil {
+		t.checkRateLimit(v, where, true)
+	}
+	t.checkRange(n, "concurrency", 1, 1_000_000)
+	t.checkRange(n, "max_connections", 1, 100_000)
+	if _, v := get(n, "waf"); v != nil {
+		_, mode := get(v, "mode")
+		t.oneOf(mode, "waf.mode", "block", "detect", "off")
+		t.checkRange(v, "paranoia", 1, 4)
+		t.checkRange(v, "threshold", 1, 10_000)
+	}
+	_, compress := get(n, "compress")
+	for _, c := range wordsOf(compress) {
+		t.oneOf(c, "coding", "zstd", "br", "gzip")
+	}
+	if _, v := get(n, "cors"); v != nil {
+		_, origins := get(v, "origins")
+		for _, o := range wordsOf(origins) {
+			if u, err := url.Parse(o.Value); o.Value != "*" && (err != nil || u.Host == "" || u.Path != "" || u.Scheme != "https" && u.Scheme != "http") {
+				t.bad(o, "", "origin %q: write scheme and host, such as https://portal.example, or \"*\"", o.Value)
+			}
+		}
+		if at >= levelProfile && origins == nil {
+			t.problem(v, "cors of %s names no origins", where)
+		}
+	}
+	_, audit := get(n, "audit")
+	t.oneOf(audit, "audit", "full", "refusals", "off")
+	_, balance := get(n, "balance")
+	t.oneOf(balance, "balance", "round_robin", "least_connections")
+	_, protocol := get(n, "upstream_protocol")
+	t.oneOf(protocol, "upstream_protocol", "h1", "h2", "h2c")
+	if _, v := get(n, "health"); v != nil {
+		_, p := get(v, "path")
+		if p != nil && !strings.HasPrefix(p.Value, "/") {
+			t.bad(p, "", "health.path %q must begin with a slash", p.Value)
+		}
+		t.checkRange(v, "unhealthy", 1, 100)
+		t.checkRange(v, "healthy", 1, 100)
+	}
+	if _, v := get(n, "retries"); v != nil {
+		t.checkRange(v, "attempts", 1, 10)
+	}
+	if _, v := get(n, "ejection"); v != nil {
+		t.checkRange(v, "failures", 1, 1000)
+	}
+	if _, v := get(n, "headers"); v != nil {
+		t.checkHeaders(v)
+	}
+	if at == levelRoute {
+		for _, key := range []string{"upstream_tls", "upstream_protocol", "health", "ejection", "balance", "max_connections", "connect_timeout"} {
+			if k, _ := get(n, key); k != nil {
+				p := t.problem(k, "%s belongs to the service, whose routes share its upstreams", key)
+				t.show(p, k, "")
+			}
+		}
+	}
+}
+
+func (t *tree) checkRange(n *yaml.Node, key string, least, most int) {
+	_, v := get(n, key)
+	if v == nil || v.Kind != yaml.ScalarNode {
+		return
+	}
+	i, err := strconv.Atoi(v.Value)
+	if err != nil || len(v.Value) > 1 && v.Value[0] == '0' {
+		return // noted by decode
+	}
+	if i < least || i > most {
+		t.bad(v, "", "%s must be between %d and %d", key, least, most)
+	}
+}
+
+func (t *tree) checkRateLimit(n *yaml.Node, where string, needsPer bool) {
+	if n.Kind != yaml.MappingNode {
+		return
+	}
+	_, rate := get(n, "rate")
+	if rate == nil {
+		t.problem(n, "rate_limit of %s has no rate; it is always written whole", where)
+	}
+	_, per := get(n, "per")
+	switch {
+	case per != nil:
+		t.oneOf(per, "rate_limit.per", "client_ip", "organization", "service")
+	case needsPer:
+		t.problem(n, "rate_limit of %s does not say per whom; write per: client_ip, organization or service", where)
+	}
+	t.checkRange(n, "burst", 1, 1_000_000_000)
+}
+
+func (t *tree) checkHeaders(n *yaml.Node) {
+	for _, side := range []string{"request", "response"} {
+		_, c := get(n, side)
+		_, remove := get(c, "remove")
+		for _, name := range wordsOf(remove) {
+			t.checkFieldName(name)
+		}
+		_, set := get(c, "set")
+		pairs(set, func(k, _ *yaml.Node) { t.checkFieldName(k) })
+	}
+}
+
+func (t *tree) checkFieldName(n *yaml.Node) {
+	if n.Value == "" || strings.ContainsFunc(n.Value, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-'
+	}) {
+		t.bad(n, "", "%q is not the name of a header field", n.Value)
+	}
+}
+
+// resolvePaths makes the paths in a policy absolute.
+func (t *tree) resolvePaths(p *Policy) {
+	if u := p.UpstreamTLS; u != nil {
+		for _, f := range []*string{&u.CA, &u.Cert} {
+			if *f != "" && !filepath.IsAbs(*f) {
+				*f = filepath.Join(t.dir, *f)
+			}
+		}
+		t.quiet++
+		if !u.Key.IsZero() {
+			t.secret(nil, &u.Key)
+		}
+		t.quiet--
+	}
+}
+
+func (t *tree) checkRoute(n *yaml.Node, where string, r *Route) {
+	_, paths := get(n, "paths")
+	if paths != nil && len(wordsOf(paths)) == 0 {
+		t.problem(paths, "%s: paths is empty", where)
+	}
+	for _, p := range wordsOf(paths) {
+		if fix, err := checkPath(p.Value); err != "" {
+			hint := ""
+			if fix != "" {
+				hint = fmt.Sprintf("write %q", fix)
+			}
+			t.bad(p, hint, "path %q %s", p.Value, err)
+		}
+	}
+	set := []string{}
+	for _, key := range []string{"deny", "redirect", "rewrite"} {
+		if k, v := get(n, key); k != nil && v.Value != "false" {
+			set = append(set, key)
+		}
+	}
+	if len(set) > 1 {
+		k, _ := get(n, set[1])
+		t.problem(k, "%s has %s and %s; a route does one thing", where, set[0], set[1])
+	}
+	if r.Redirect != nil {
+		_, v := get(n, "redirect")
+		_, to := get(v, "to")
+		if to == nil {
+			t.problem(v, "redirect of %s does not say where to", where)
+		} else if u, err := url.Parse(to.Value); err != nil || !(strings.HasPrefix(to.Value, "/") && !strings.HasPrefix(to.Value, "//")) && (u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+			t.bad(to, "", "redirect.to %q must be a URL, or a path that begins with a slash", to.Value)
+		}
+		if _, s := get(v, "status"); s != nil && !slices.Contains([]int{301, 302, 303, 307, 308}, r.Redirect.Status) {
+			t.bad(s, "", "redirect.status must be 301, 302, 303, 307 or 308")
+		}
+	}
+	if r.Rewrite != nil {
+		_, v := get(n, "rewrite")
+		_, strip := get(v, "strip_prefix")
+		_, replace := get(v, "replace_prefix")
+		if (strip == nil) == (replace == nil) {
+			t.problem(v, "rewrite of %s: write either strip_prefix or replace_prefix", where)
+		}
+		for _, p := range []*yaml.Node{strip, replace} {
+			if p != nil {
+				if _, err := checkPath(p.Value); err != "" {
+					t.bad(p, "", "path %q %s", p.Value, err)
+				}
+			}
+		}
+		if strip != nil {
+			for _, p := range r.Paths {
+				if p != strip.Value && !strings.HasPrefix(strings.TrimPrefix(p, "="), strings.TrimSuffix(strip.Value, "/")) {
+					t.bad(strip, "", "strip_prefix %q is not a prefix of the route's path %q, so it would change nothing", strip.Value, p)
+				}
+			}
+		}
+	}
+	if r.Match != nil {
+		_, v := get(n, "match")
+		if len(r.Match.Headers) == 0 && len(r.Match.Query) == 0 {
+			t.problem(v, "match of %s asks for nothing", where)
+		}
+	}
+}
+
+// checkPath says what is wrong with a path in a route: it must be spelled the
+// way that requests are compared with it.
+func checkPath(p string) (fix, problem string) {
+	exact := strings.HasPrefix(p, "=")
+	plain := strings.TrimPrefix(p, "=")
+	with := func(s string) string {
+		if exact {
+			return "=" + s
+		}
+		return s
+	}
+	switch {
+	case !strings.HasPrefix(plain, "/"):
+		return with("/" + plain), "must begin with a slash"
+	case strings.Contains(plain, "//"):
+		return "", "holds an empty segment"
+	case strings.ContainsAny(plain, "?#"):
+		return "", "holds a query or fragment; use match.query"
+	case strings.ContainsAny(plain, "*"):
+		return with(strings.TrimSuffix(strings.TrimSuffix(plain, "*"), "/") + ""), "holds a wildcard; a path covers everything below it by itself"
+	case strings.ContainsAny(plain, "\\; \t") || strings.Contains(strings.ToLower(plain), "%2f") || strings.Contains(strings.ToLower(plain), "%5c"):
+		return "", "holds a character that no request can have"
+	}
+	for s := range strings.SplitSeq(plain, "/") {
+		if s == "." || s == ".." {
+			return "", "holds a dot segment"
+		}
+	}
+	if u, err := url.PathUnescape(plain); err != nil {
+		return "", "holds a percent sign without two hexadecimal digits"
+	} else if esc := (&url.URL{Path: u}).EscapedPath(); !strings.EqualFold(esc, plain) && strings.ContainsFunc(plain, func(r rune) bool { return r > 0x7e }) {
+		return with(esc), "must be percent-encoded"
+	}
+	return "", ""
+}
+
+// checkDuplicateRoutes refuses routes that no request could tell apart.
+func (t *tree) checkDuplicateRoutes(list *yaml.Node, s *Service) {
+	seen := map[string]int{}
+	for i, r := range s.Routes {
+		if i >= len(list.Content) {
+			return
+		}
+		methods := slices.Sorted(slices.Values(r.Policy.Methods))
+		for _, p := range r.Paths {
+			if len(p) > 1 {
+				p = strings.TrimSuffix(p, "/")
+			}
+			key := fmt.Sprint(p, methods)
+			if r.Match != nil {
+				key += fmt.Sprint(r.Match.Headers, r.Match.Query)
+			}
+			if first, ok := seen[key]; ok {
+				t.problem(list.Content[i], "path %q is already taken, for the same methods and conditions, by the route in line %d", p, list.Content[first].Line)
+				continue
+			}
+			seen[key] = i
+		}
+	}
+}

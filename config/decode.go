@@ -1,0 +1,228 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/vazel-gateway/vazel/config/unit"
+)
+
+// field is one key of a struct.
+type field struct {
+	name  string
+	index []int
+	typ   reflect.Type
+	owner reflect.Type // the struct that declares it
+	field string       // its Go name, for the documentation
+}
+
+// fieldsOf lists the keys of a struct, those of inlined structs among them, in
+// the order of their declaration.
+func fieldsOf(t reflect.Type) []field {
+	var l []field
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, opts, _ := strings.Cut(f.Tag.Get("yaml"), ",")
+		if strings.Contains(opts, "inline") {
+			for _, in := range fieldsOf(f.Type) {
+				in.index = append([]int{i}, in.index...)
+				l = append(l, in)
+			}
+			continue
+		}
+		if name != "" && name != "-" {
+			l = append(l, field{name, []int{i}, f.Type, t, f.Name})
+		}
+	}
+	return l
+}
+
+var (
+	textType   = reflect.TypeFor[encoding.TextUnmarshaler]()
+	listType   = reflect.TypeFor[unit.List]()
+	secretType = reflect.TypeFor[unit.Secret]()
+)
+
+// decode reads n into v, strictly. where is what n belongs to, for messages:
+// `service "x"`.
+func (l *loader) decode(n *yaml.Node, v reflect.Value, where string) {
+	t := v.Type()
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" && t.Kind() != reflect.Map && t.Kind() != reflect.Struct {
+		l.problem(n, "a value is missing in %s", where)
+		return
+	}
+	switch {
+	case t.Kind() == reflect.Pointer:
+		v.Set(reflect.New(t.Elem()))
+		l.decode(n, v.Elem(), where)
+	case t == listType:
+		l.decodeList(n, v, where)
+	case reflect.PointerTo(t).Implements(textType):
+		l.decodeText(n, v, where)
+	case t.Kind() == reflect.Struct:
+		l.decodeStruct(n, v, where)
+	case t.Kind() == reflect.Map:
+		l.decodeMap(n, v, where)
+	case t.Kind() == reflect.Slice:
+		if n.Kind != yaml.SequenceNode {
+			l.wrongKind(n, "a list, such as [a, b]", where)
+			return
+		}
+		v.Set(reflect.MakeSlice(t, len(n.Content), len(n.Content)))
+		for i, c := range n.Content {
+			l.decode(c, v.Index(i), where)
+		}
+	default:
+		l.decodeScalar(n, v, where)
+	}
+}
+
+func (l *loader) wrongKind(n *yaml.Node, want, where string) {
+	p := l.problem(n, "%s must be %s and not %s", where, want, kindOf(n))
+	if n.Kind == yaml.ScalarNode {
+		l.show(p, n, "")
+	}
+}
+
+func (l *loader) decodeStruct(n *yaml.Node, v reflect.Value, where string) {
+	if n.Kind != yaml.MappingNode {
+		if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+			l.problem(n, "%s is empty", where)
+			return
+		}
+		l.wrongKind(n, "a mapping, such as {key: value}", where)
+		return
+	}
+	fields := fieldsOf(v.Type())
+	pairs(n, func(key, value *yaml.Node) {
+		for _, f := range fields {
+			if f.name == key.Value {
+				l.decode(value, v.FieldByIndex(f.index), inside(f.name, where))
+				return
+			}
+		}
+		names := make([]string, len(fields))
+		for i, f := range fields {
+			names[i] = f.name
+		}
+		p := l.problem(key, "unknown key %q in %s", key.Value, where)
+		hint := ""
+		if s := suggest(key.Value, names); s != "" {
+			hint = fmt.Sprintf("did you mean %q?", s)
+		}
+		l.show(p, key, hint)
+	})
+}
+
+// inside names a key of something.
+func inside(name, where string) string {
+	if where == "the file" {
+		return fmt.Sprintf("%q", name)
+	}
+	if strings.HasPrefix(where, `"`) { // "tls" -> "tls.profile"
+		end := strings.IndexByte(where[1:], '"') + 1
+		return where[:end] + "." + name + where[end:]
+	}
+	return fmt.Sprintf("%q of %s", name, where)
+}
+
+// singular names an element of a map of the file.
+var singular = map[string]string{`"organizations"`: "organization", `"services"`: "service", `"profiles"`: "profile", `"delegate"`: "delegation"}
+
+func (l *loader) decodeMap(n *yaml.Node, v reflect.Value, where string) {
+	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {
+		l.problem(n, "%s is empty", where)
+		return
+	}
+	if n.Kind != yaml.MappingNode {
+		l.wrongKind(n, "a mapping, such as {key: value}", where)
+		return
+	}
+	v.Set(reflect.MakeMap(v.Type()))
+	pairs(n, func(key, value *yaml.Node) {
+		e := reflect.New(v.Type().Elem()).Elem()
+		inner := inside(key.Value, where)
+		if s := singular[where]; s != "" {
+			inner = fmt.Sprintf("%s %q", s, key.Value)
+		}
+		l.decode(value, e, inner)
+		v.SetMapIndex(reflect.ValueOf(key.Value), e)
+	})
+}
+
+func (l *loader) decodeList(n *yaml.Node, v reflect.Value, where string) {
+	switch n.Kind {
+	case yaml.ScalarNode:
+		v.Set(reflect.ValueOf(unit.List{n.Value}))
+	case yaml.SequenceNode:
+		list := make(unit.List, 0, len(n.Content))
+		for _, c := range n.Content {
+			if c.Kind != yaml.ScalarNode || c.Tag == "!!null" {
+				l.wrongKind(c, "words", where)
+				continue
+			}
+			list = append(list, c.Value)
+		}
+		v.Set(reflect.ValueOf(list))
+	default:
+		l.wrongKind(n, "a word or a list of words", where)
+	}
+}
+
+func (l *loader) decodeText(n *yaml.Node, v reflect.Value, where string) {
+	if n.Kind != yaml.ScalarNode {
+		l.wrongKind(n, "one value", where)
+		return
+	}
+	if err := v.Addr().Interface().(encoding.TextUnmarshaler).UnmarshalText([]byte(n.Value)); err != nil {
+		p := l.problem(n, "%s: %v", where, err)
+		if v.Type() != secretType { // what stands there may be the secret itself
+			l.show(p, n, "")
+		}
+	}
+}
+
+func (l *loader) decodeScalar(n *yaml.Node, v reflect.Value, where string) {
+	if n.Kind != yaml.ScalarNode {
+		l.wrongKind(n, "one value", where)
+		return
+	}
+	fail := func(want string) {
+		p := l.problem(n, "%s must be %s and not %q", where, want, n.Value)
+		l.show(p, n, "")
+	}
+	quoted := n.Style&(yaml.DoubleQuotedStyle|yaml.SingleQuotedStyle) != 0
+	switch v.Kind() {
+	case reflect.String:
+		if n.Tag == "!!bool" && !quoted {
+			fail("text; write it in quotes if it is meant so")
+			return
+		}
+		v.SetString(n.Value)
+	case reflect.Bool:
+		if quoted || n.Value != "true" && n.Value != "false" {
+			fail("true or false")
+			return
+		}
+		v.SetBool(n.Value == "true")
+	case reflect.Int, reflect.Int64:
+		digits := strings.TrimPrefix(n.Value, "-")
+		if len(digits) > 1 && digits[0] == '0' {
+			fail("a number without leading zero (YAML 1.1 reads it as octal)")
+			return
+		}
+		i, err := strconv.ParseInt(n.Value, 10, 64)
+		if err != nil || quoted {
+			fail("a whole number")
+			return
+		}
+		v.SetInt(i)
+	default:
+		l.problem(n, "%s can't be set", where)
+	}
+}

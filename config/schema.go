@@ -1,0 +1,115 @@
+package config
+
+//go:generate go run docsgen.go
+
+import (
+	"encoding/json"
+	"reflect"
+	"strings"
+
+	"github.com/vazel-gateway/vazel/certs"
+)
+
+// docOf is the comment of a key.
+func docOf(f field) string {
+	name := f.owner.String() // package.Type
+	return fieldDocs[name+"."+f.field]
+}
+
+// enums lists the words that a key may hold. What is not listed is free.
+var enums = map[string][]string{
+	"mtls": {"off", "optional", "required"}, "per": {"client_ip", "organization", "service"}, "balance": {"round_robin", "least_connections"},
+	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "format": {"json"}, "redirect": {"https"},
+}
+
+// itemEnums lists the words that the items of a list may hold.
+var itemEnums = map[string][]string{"protocols": {"h1", "h2", "h3"}, "compress": {"zstd", "br", "gzip"}}
+
+// Schema is the JSON Schema (2020-12) of a configuration file, made from the
+// same types that files are read into.
+func Schema() ([]byte, error) {
+	defs := map[string]any{}
+	root := schemaOf(reflect.TypeFor[File](), "", defs)
+	out := map[string]any{
+		"$schema": "https://json-schema.org/draft/2020-12/schema",
+		"$id":     "https://vazel.example/schema/vazel.schema.json",
+		"title":   "Vazel configuration, version 1",
+		"$defs":   defs,
+	}
+	for k, v := range root {
+		out[k] = v
+	}
+	b, err := json.MarshalIndent(out, "", "  ")
+	return append(b, '\n'), err
+}
+
+// schemaOf is the schema of a type under a key.
+func schemaOf(t reflect.Type, key string, defs map[string]any) map[string]any {
+	switch {
+	case t.Kind() == reflect.Pointer:
+		return schemaOf(t.Elem(), key, defs)
+	case t == listType:
+		item := map[string]any{"type": []string{"string", "integer"}}
+		if e := itemEnums[key]; e != nil {
+			item = map[string]any{"enum": e}
+		}
+		return map[string]any{"oneOf": []any{item, map[string]any{"type": "array", "items": item}}}
+	case reflect.PointerTo(t).Implements(textType):
+		s := map[string]any{"type": "string"}
+		if p, ok := reflect.Zero(t).Interface().(interface{ Pattern() string }); ok {
+			s["pattern"] = p.Pattern()
+			if strings.HasPrefix(p.Pattern(), "^(0|") {
+				s["type"] = []string{"string", "integer"}
+				delete(s, "pattern")
+				s["oneOf"] = []any{map[string]any{"type": "string", "pattern": p.Pattern()}, map[string]any{"const": 0}}
+			}
+		}
+		return s
+	case t == reflect.TypeFor[certs.MTLS]():
+		return map[string]any{"enum": enums["mtls"]}
+	}
+	switch t.Kind() {
+	case reflect.Struct:
+		name := t.String()
+		ref := map[string]any{"$ref": "#/$defs/" + name}
+		if key == "" { // the file itself
+			return structSchema(t, defs)
+		}
+		if _, done := defs[name]; !done {
+			defs[name] = nil // against recursion
+			defs[name] = structSchema(t, defs)
+		}
+		return ref
+	case reflect.Map:
+		return map[string]any{"type": "object", "additionalProperties": schemaOf(t.Elem(), key, defs)}
+	case reflect.Slice:
+		item := schemaOf(t.Elem(), key, defs)
+		if e := itemEnums[key]; e != nil {
+			item = map[string]any{"enum": e}
+		}
+		return map[string]any{"type": "array", "items": item}
+	case reflect.Bool:
+		return map[string]any{"type": "boolean"}
+	case reflect.Int, reflect.Int64:
+		return map[string]any{"type": "integer"}
+	}
+	if e := enums[key]; e != nil {
+		return map[string]any{"enum": e}
+	}
+	if key == "profile" {
+		return map[string]any{"enum": certs.Profiles()}
+	}
+	return map[string]any{"type": []string{"string", "number"}}
+}
+
+func structSchema(t reflect.Type, defs map[string]any) map[string]any {
+	props := map[string]any{}
+	for _, f := range fieldsOf(t) {
+		s := schemaOf(f.typ, f.name, defs)
+		if d := docOf(f); d != "" {
+			s["description"] = d
+		}
+		props[f.name] = s
+	}
+	return map[string]any{"type": "object", "properties": props, "additionalProperties": false}
+}
