@@ -1,5 +1,49 @@
 package middleware
 
+import (
+	"fmt"
+	"net/http"
+)
+
 // Build makes the handlers of the chain's policies, in their order, as one Func.
 // It is pure: no goroutine, no metric, no state beyond what env lends.
-func (c *Chain) Build(env Env) (Func, error) { return nil, nil }
+//
+// The order: nobody is told anything about a service that he may not call, so
+// access comes first. What is cheap to refuse comes before what is dear:
+// methods and limits before inspection. A preflight request carries no
+// credentials by design (Fetch 4.8), so CORS answers it before access is asked.
+func (c *Chain) Build(env Env) (Func, error) {
+	var policies []Func
+	for _, p := range []struct {
+		key   string
+		build func() (Func, error)
+	}{
+		{"audit", func() (Func, error) { return buildAudit(c.Audit, env) }},
+		{"cors", func() (Func, error) { return c.CORS.Build(c.Methods, env) }},
+		{"allow", func() (Func, error) { return buildAllow(c.Allow, env) }},
+		{"methods", func() (Func, error) { return buildMethods(c.Methods, env) }},
+		{"rate_limit", func() (Func, error) { return buildRateLimit(c.RateLimit, env) }},
+		{"concurrency", func() (Func, error) { return buildConcurrency(c.Concurrency, env) }},
+		{"max_body", func() (Func, error) { return buildMaxBody(int64(c.MaxBody), env) }},
+		{"waf", func() (Func, error) { return c.WAF.Build(env) }},
+		{"headers", func() (Func, error) { return c.Headers.Build(env) }},
+		{"compress", func() (Func, error) { return buildCompress(c.Compress, env) }},
+	} {
+		f, err := p.build()
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", p.key, err)
+		}
+		if f != nil {
+			policies = append(policies, f)
+		}
+	}
+	if len(policies) == 0 {
+		return nil, nil
+	}
+	return func(h http.Handler) http.Handler {
+		for i := len(policies) - 1; i >= 0; i-- {
+			h = policies[i](h)
+		}
+		return h
+	}, nil
+}

@@ -50,6 +50,7 @@ type Caller struct {
 // Env is what the process lends to the policies of one route.
 type Env struct {
 	Service, Route string            // configured names, for labels and messages
+	RateLimitScope string            // service or route that the rate limit was written for
 	Callers        map[string]Caller // every configured organization
 	Log            *zap.Logger
 	Metrics        *Metrics

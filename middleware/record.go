@@ -34,9 +34,11 @@ type Record struct {
 	Organization string         // proven organization, or ""
 	OrgName      string         // its name for people
 
-	Denial            *Denial // set by Deny
-	Status            int     // final status that went to the client; 0 = none
-	BytesIn, BytesOut int64
+	Denial            *Denial       // set by Deny
+	Status            int           // final status that went to the client; 0 = none yet; 499 = the client left before
+	Aborted           string        // who broke the response off after it had begun: "client", "gateway", or ""
+	BytesIn, BytesOut int64         // of bodies; settled when the request is done
+	Duration          time.Duration // until the response was written; settled when the request is done
 
 	Upstream         string        // configured upstream (service) name
 	UpstreamServer   string        // address of the server that answered last
@@ -51,8 +53,18 @@ type Record struct {
 	TraceFlags      byte
 	TraceState      string
 
+	InspectionMode     string // "block", "detect", or "" if nothing was inspected
+	InspectionScore    int
+	InspectionRules    []int
+	InspectionCategory string
+
 	Panic bool // a handler panicked
+
+	done []func(*Record)
 }
+
+// AfterRequest has f called with the finished Record.
+func (rec *Record) AfterRequest(f func(*Record)) { rec.done = append(rec.done, f) }
 
 type recordKey struct{}
 

@@ -1,0 +1,71 @@
+package middleware
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/vazel-gateway/vazel/certs"
+)
+
+// buildAllow lets only the named organizations in. Whoever is refused for his
+// identity gets 401 (nothing was shown) or 403, never 429.
+func buildAllow(allow []string, env Env) (Func, error) {
+	if len(allow) == 0 {
+		return nil, nil
+	}
+	allowed := map[string]bool{}
+	for _, key := range allow {
+		if key == "*" {
+			for k := range env.Callers {
+				allowed[k] = true
+			}
+			continue
+		}
+		allowed[key] = true
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			rec := RecordOf(r.Context())
+			if rec.Organization != "" && allowed[rec.Organization] {
+				next.ServeHTTP(w, r)
+				return
+			}
+			reason, status := rec.Identity.Reason, http.StatusForbidden
+			switch {
+			case rec.Organization != "":
+				reason = certs.NotAllowed
+			case reason == certs.NoClientCert || reason == "":
+				reason, status = certs.NoClientCert, http.StatusUnauthorized
+			}
+			claimed := rec.Organization
+			if claimed == "" {
+				claimed = rec.Identity.Claimed
+			}
+			env.Metrics.MTLSRejected(rec.Listener, claimed, string(reason))
+			Deny(w, r, status, Denial{By: "allow", Reason: string(reason), Detail: rec.Identity.Detail})
+		})
+	}, nil
+}
+
+// buildMethods refuses methods that are not listed. Routing has looked already;
+// this stands where a policy is used without it.
+func buildMethods(methods []string, env Env) (Func, error) {
+	if len(methods) == 0 {
+		return nil, nil
+	}
+	allowed := map[string]bool{}
+	for _, m := range methods {
+		allowed[m] = true
+	}
+	list := []string{strings.Join(methods, ", ")}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if !allowed[r.Method] {
+				w.Header()["Allow"] = list
+				Deny(w, r, http.StatusMethodNotAllowed, Denial{By: "methods", Reason: "method_not_allowed"})
+				return
+			}
+			next.ServeHTTP(w, r)
+		})
+	}, nil
+}

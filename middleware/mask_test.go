@@ -1,0 +1,74 @@
+package middleware
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestMask(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct{ name, in, want string }{
+		{"nothing", "/v1/parcels/68134", "/v1/parcels/68134"},
+		{"EGN", "/citizens/7523169263/address", "/citizens/[id]/address"},
+		{"EGN born after 1999", "/citizens/0041010002", "/citizens/[id]"},
+		{"EGN after an escape of two digits", "/find/name%207523169263", "/find/name%20[id]"},
+		{"EGN within letters", "/egn7523169263.json", "/egn[id].json"},
+		{"EGN with a wrong checksum", "/citizens/7523169264", "/citizens/7523169264"},
+		{"EGN with no such month", "/citizens/7513169263", "/citizens/7513169263"},
+		{"part of a longer number", "/n/17523169263", "/n/17523169263"},
+		{"two EGN", "/7523169263-7523169263", "/[id]-[id]"},
+		{"LNCh", "/foreigners/1000000001", "/foreigners/[id]"},
+		{"IBAN", "/accounts/BG80BNBG96611020345678/balance", "/accounts/[iban]/balance"},
+		{"IBAN in small letters", "/accounts/bg80bnbg96611020345678", "/accounts/[iban]"},
+		{"IBAN of another country", "/accounts/DE89370400440532013000", "/accounts/[iban]"},
+		{"IBAN with a wrong checksum", "/accounts/BG81BNBG96611020345678", "/accounts/BG81BNBG96611020345678"},
+		{"mail", "/users/ivan.petrov+x@mail.example.bg/edit", "/users/[email]/edit"},
+		{"mail, at sign encoded", "/users/ivan%40example.bg", "/users/[email]"},
+		{"mail after an encoded slash", "/u%2Fivan@example.bg", "/u%2F[email]"},
+		{"mail in Cyrillic", "/users/%D0%B8%D0%B2@%D0%BF%D0%BE%D1%89%D0%B0.%D0%B1%D0%B3/", "/users/[email]/"},
+		{"mail at the end of a sentence", "write to a@example.bg.", "write to [email]."},
+		{"two mails", "a@example.bg,b@example.com", "[email],[email]"},
+		{"EGN as mailbox", "/u/7523169263@example.bg", "/u/[id][email]"},
+		{"at sign alone", "/@scope/package", "/@scope/package"},
+		{"no domain", "/user@host/x", "/user@host/x"},
+		{"at sign at the end", "/user@", "/user@"},
+		{"dots only", "/a@..", "/a@.."},
+		{"escape cut short", "/1234567890%4", "/1234567890%4"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			if got := Mask(c.in); got != c.want {
+				t.Errorf("Mask(%q) = %q, want %q", c.in, got, c.want)
+			}
+		})
+	}
+}
+
+func FuzzMask(f *testing.F) {
+	for _, s := range []string{"/citizens/7523169263", "a%40b.bg", "%", "@@@...", "BG80BNBG96611020345678", "%D0@%D0.%D0%B1"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		got := Mask(s)
+		if len(got) > 3*len(s) {
+			t.Errorf("Mask(%q) grew to %q", s, got)
+		}
+		// Whatever stands before it, a valid number in one piece is masked.
+		if n := len(s); n == 0 || !digit(s[n-1]) {
+			if got := Mask(s + "/7523169263/"); strings.Contains(got, "/7523169263/") {
+				t.Errorf("Mask left the number in %q", got)
+			}
+		}
+	})
+}
+
+func BenchmarkMask(b *testing.B) {
+	for name, s := range map[string]string{"plain": "/api/v1/parcels/by-region/sofia", "uuid": "/v1/files/6f1c2a3e-9b7d-4a55-8c01-123456789012", "EGN": "/citizens/7523169263/address"} {
+		b.Run(name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Mask(s)
+			}
+		})
+	}
+}

@@ -1,0 +1,296 @@
+package middleware
+
+import (
+	"crypto/tls"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Metrics are the request and connection metrics of the process. Labels come
+// from the configuration or from short fixed lists, never from a client.
+type Metrics struct {
+	requests      *prometheus.CounterVec
+	duration      *prometheus.HistogramVec
+	requestBytes  *prometheus.CounterVec
+	responseBytes *prometheus.CounterVec
+	responseSize  *prometheus.HistogramVec
+	inFlight      *prometheus.GaugeVec
+	rejected      *prometheus.CounterVec
+
+	orgRequests *prometheus.CounterVec
+	orgBytes    *prometheus.CounterVec
+	orgLast     *prometheus.GaugeVec
+
+	connOpen     *prometheus.GaugeVec
+	connTotal    *prometheus.CounterVec
+	connRejected *prometheus.CounterVec
+
+	handshakes        *prometheus.CounterVec
+	handshakeErrors   *prometheus.CounterVec
+	handshakeDuration *prometheus.HistogramVec
+	mtlsRejections    *prometheus.CounterVec
+
+	limitDecisions *prometheus.CounterVec
+	limited        *prometheus.CounterVec
+
+	panics     *prometheus.CounterVec
+	overflow   *prometheus.CounterVec
+	logDropped *prometheus.CounterVec
+
+	byRequest   *handles[requestKey, prometheus.Counter]
+	byRoute     *handles[routeKey, *routeHandles]
+	byOrg       *handles[orgKey, *orgHandles]
+	byRejection *handles[rejectionKey, prometheus.Counter]
+	flights     *handles[string, prometheus.Gauge]
+}
+
+// Values of labels for what has no configured name.
+const (
+	anonymous  = "_anonymous" // no organization was proven
+	unknown    = "_unknown"   // nothing configured fits
+	other      = "_other"     // outside the fixed list
+	overflowed = "_overflow"  // the metric has too many series
+)
+
+// maxSeries bounds the label sets that one metric may have.
+const maxSeries = 2000
+
+// NewMetrics makes the metrics and registers them. It is called once per
+// process: metrics survive reloads.
+func NewMetrics(reg prometheus.Registerer) *Metrics {
+	// Classic buckets, from what a cache answers to a long report.
+	durations := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(v)
+		return v
+	}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		v := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, labels)
+		reg.MustRegister(v)
+		return v
+	}
+	histogram := func(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+		v := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: name, Help: help, Buckets: buckets,
+			NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100, NativeHistogramMinResetDuration: time.Hour,
+		}, labels)
+		reg.MustRegister(v)
+		return v
+	}
+	m := &Metrics{
+		requests:      counter("vazel_http_requests_total", "Completed requests. Code 499: the client left before its answer.", "listener", "route", "method", "code", "protocol"),
+		duration:      histogram("vazel_http_request_duration_seconds", "Time from the head of a request to the last byte of its response.", durations, "route", "code_class"),
+		requestBytes:  counter("vazel_http_request_bytes_total", "Bytes of request bodies.", "route"),
+		responseBytes: counter("vazel_http_response_bytes_total", "Bytes of response bodies.", "route"),
+		responseSize:  histogram("vazel_http_response_size_bytes", "Sizes of response bodies.", nil, "route"),
+		inFlight:      gauge("vazel_http_requests_in_flight", "Requests that are being handled.", "listener"),
+		rejected:      counter("vazel_http_requests_rejected_total", "Requests refused before a route was found.", "listener", "reason"),
+
+		orgRequests: counter("vazel_organization_requests_total", "Requests by organization; _anonymous proved none. Outcome: ok, client_error, server_error, unauthorized, limited, blocked.", "organization", "route", "outcome"),
+		orgBytes:    counter("vazel_organization_response_bytes_total", "Bytes of response bodies by organization.", "organization", "route"),
+		orgLast:     gauge("vazel_organization_last_request_timestamp_seconds", "Last successful request of the organization.", "organization"),
+
+		connOpen:     gauge("vazel_connections_open", "Open client connections.", "listener", "transport"),
+		connTotal:    counter("vazel_connections_total", "Accepted client connections.", "listener", "transport"),
+		connRejected: counter("vazel_connections_rejected_total", "Client connections closed at once. Reason: per_ip_limit, global_limit, denied_network.", "listener", "reason"),
+
+		handshakes:        counter("vazel_tls_handshakes_total", "Completed TLS handshakes.", "listener", "version", "group", "resumed"),
+		handshakeErrors:   counter("vazel_tls_handshake_errors_total", "Failed TLS handshakes.", "listener", "reason"),
+		handshakeDuration: histogram("vazel_tls_handshake_duration_seconds", "Duration of TLS handshakes over TCP.", durations, "listener"),
+		mtlsRejections:    counter("vazel_mtls_rejections_total", "Requests refused for their client certificate. Organization: the one that the certificate names if it is configured, else _unknown.", "listener", "organization", "reason"),
+
+		limitDecisions: counter("vazel_ratelimit_decisions_total", "Decisions of rate limits: allowed, limited, shadow_limited, error.", "policy", "decision"),
+		limited:        counter("vazel_ratelimit_limited_total", "Requests refused by rate limits, by organization.", "policy", "organization"),
+
+		panics:     counter("vazel_panics_total", "Panics that were caught.", "component"),
+		overflow:   counter("vazel_metric_overflow_total", "Observations counted under _overflow because a metric has too many series.", "metric"),
+		logDropped: counter("vazel_log_records_dropped_total", "Log lines lost because a sink was too slow or failed.", "sink"),
+	}
+	m.byRequest = newHandles(m, "vazel_http_requests_total", requestKey{overflowed, overflowed, overflowed, overflowed, -1}, func(k requestKey) prometheus.Counter {
+		return m.requests.WithLabelValues(k.listener, k.route, k.method, codeLabel(k.code), k.protocol)
+	})
+	m.byRoute = newHandles(m, "vazel_http_request_duration_seconds", routeKey{overflowed, -1}, m.newRoute)
+	m.byOrg = newHandles(m, "vazel_organization_requests_total", orgKey{overflowed, overflowed, overflowed}, m.newOrg)
+	m.byRejection = newHandles(m, "vazel_mtls_rejections_total", rejectionKey{overflowed, overflowed, overflowed}, func(k rejectionKey) prometheus.Counter {
+		return m.mtlsRejections.WithLabelValues(k.listener, k.organization, k.reason)
+	})
+	m.flights = newHandles(m, "vazel_http_requests_in_flight", overflowed, func(listener string) prometheus.Gauge { return m.inFlight.WithLabelValues(listener) })
+	m.panics.WithLabelValues("request")
+	return m
+}
+
+type requestKey struct {
+	listener, route, method, protocol string
+	code                              int // -1 for overflow
+}
+
+type routeKey struct {
+	route string
+	class int // status / 100; -1 for overflow
+}
+
+type routeHandles struct {
+	duration, size    prometheus.Observer
+	bytesIn, bytesOut prometheus.Counter
+}
+
+type orgKey struct{ organization, route, outcome string }
+
+type orgHandles struct {
+	requests, bytes prometheus.Counter
+	last            prometheus.Gauge // nil where no organization stands behind the label
+}
+
+type rejectionKey struct{ listener, organization, reason string }
+
+func (m *Metrics) newRoute(k routeKey) *routeHandles {
+	class := other
+	switch {
+	case k.class == -1:
+		class = overflowed
+	case k.class >= 1 && k.class <= 5:
+		class = strconv.Itoa(k.class) + "xx"
+	}
+	return &routeHandles{
+		duration: m.duration.WithLabelValues(k.route, class), size: m.responseSize.WithLabelValues(k.route),
+		bytesIn: m.requestBytes.WithLabelValues(k.route), bytesOut: m.responseBytes.WithLabelValues(k.route),
+	}
+}
+
+func (m *Metrics) newOrg(k orgKey) *orgHandles {
+	h := &orgHandles{
+		requests: m.orgRequests.WithLabelValues(k.organization, k.route, k.outcome),
+		bytes:    m.orgBytes.WithLabelValues(k.organization, k.route),
+	}
+	if k.organization != anonymous && k.organization != overflowed {
+		h.last = m.orgLast.WithLabelValues(k.organization)
+	}
+	return h
+}
+
+// begin counts a request as under way; the gauge is for counting it off.
+func (m *Metrics) begin(listener string) prometheus.Gauge {
+	g := m.flights.get(listener)
+	g.Inc()
+	return g
+}
+
+// done counts a finished request.
+func (m *Metrics) done(rec *Record) {
+	route := rec.Route
+	if route == "" {
+		route = unknown
+	}
+	m.byRequest.get(requestKey{rec.Listener, route, MethodLabel(rec.Method), rec.Protocol, rec.Status}).Inc()
+	h := m.byRoute.get(routeKey{route, rec.Status / 100})
+	h.duration.Observe(rec.Duration.Seconds())
+	h.size.Observe(float64(rec.BytesOut))
+	if rec.BytesIn > 0 {
+		h.bytesIn.Add(float64(rec.BytesIn))
+	}
+	h.bytesOut.Add(float64(rec.BytesOut))
+	organization := rec.Organization
+	if organization == "" {
+		organization = anonymous
+	}
+	outcome := rec.Outcome()
+	o := m.byOrg.get(orgKey{organization, route, outcome})
+	o.requests.Inc()
+	o.bytes.Add(float64(rec.BytesOut))
+	if o.last != nil && outcome == "ok" {
+		o.last.Set(float64(rec.Start.Unix()))
+	}
+}
+
+// Outcome is how a request ended, as organizations' metrics tell it: ok,
+// client_error, server_error, unauthorized, limited or blocked.
+func (rec *Record) Outcome() string {
+	if d := rec.Denial; d != nil {
+		switch {
+		case rec.Status == http.StatusTooManyRequests:
+			return "limited"
+		case d.By == "waf":
+			return "blocked"
+		}
+	}
+	switch {
+	case rec.Status == http.StatusUnauthorized, rec.Status == http.StatusForbidden:
+		return "unauthorized"
+	case rec.Status >= 500, rec.Aborted == "gateway":
+		return "server_error"
+	case rec.Status >= 400:
+		return "client_error"
+	}
+	return "ok"
+}
+
+// MethodLabel is a method that is known, or "_other".
+func MethodLabel(method string) string {
+	switch method {
+	case "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS":
+		return method
+	}
+	return other
+}
+
+func codeLabel(code int) string {
+	switch {
+	case code == -1:
+		return overflowed
+	case code < 100 || code > 599:
+		return other
+	}
+	return strconv.Itoa(code)
+}
+
+// Rejected counts a request that was refused before its route was known.
+func (m *Metrics) Rejected(listener, reason string) {
+	m.rejected.WithLabelValues(listener, reason).Inc()
+}
+
+// MTLSRejected counts a request that was refused for its certificate.
+// organization is the configured one that the certificate names, or "".
+func (m *Metrics) MTLSRejected(listener, organization, reason string) {
+	if organization == "" {
+		organization = unknown
+	}
+	m.byRejection.get(rejectionKey{listener, organization, reason}).Inc()
+}
+
+// Panicked counts a panic that was caught.
+func (m *Metrics) Panicked(component string) { m.panics.WithLabelValues(component).Inc() }
+
+// ConnectionRejected counts a connection that was closed at once.
+func (m *Metrics) ConnectionRejected(listener, reason string) {
+	m.connRejected.WithLabelValues(listener, reason).Inc()
+}
+
+// ConnectionOpened counts a connection; closed must be called when it ends.
+func (m *Metrics) ConnectionOpened(listener, transport string) (closed func()) {
+	m.connTotal.WithLabelValues(listener, transport).Inc()
+	g := m.connOpen.WithLabelValues(listener, transport)
+	g.Inc()
+	return g.Dec
+}
+
+// HandshakeError counts a failed TLS handshake.
+func (m *Metrics) HandshakeError(listener, reason string) {
+	m.handshakeErrors.WithLabelValues(listener, reason).Inc()
+}
+
+// Handshake counts a completed TLS handshake; took is 0 if unknown.
+func (m *Metrics) Handshake(listener string, cs *tls.ConnectionState, took time.Duration) {
+	group := "none"
+	if cs.CurveID != 0 {
+		group = cs.CurveID.String()
+	}
+	m.handshakes.WithLabelValues(listener, tls.VersionName(cs.Version), group, strconv.FormatBool(cs.DidResume)).Inc()
+	if took > 0 {
+		m.handshakeDuration.WithLabelValues(listener).Observe(took.Seconds())
+	}
+}
