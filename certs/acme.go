@@ -6,13 +6,20 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 )
 
@@ -22,23 +29,48 @@ const acmeTLS = acmez.ACMETLS1Protocol
 // acmeManager obtains and renews certificates. It is the door to certmagic, of
 // which nothing global is used.
 type acmeManager struct {
-	m *Manager
+	m           *Manager
+	renewals    *prometheus.CounterVec
+	renewed     *prometheus.GaugeVec
+	unavailable *prometheus.CounterVec
 
-	mu     sync.Mutex
-	cache  *certmagic.Cache
-	config *certmagic.Config
-	issuer *certmagic.ACMEIssuer
-	now    ACME
-	ctx    context.Context
-	cancel context.CancelFunc
+	current atomic.Pointer[acmeRun] // nil while ACME is not configured
+
+	mu     sync.Mutex // held to start and stop
+	closed bool       // by stop, for good
+
+	tellMu sync.Mutex
+	told   map[string]time.Time // host -> when its lack was logged last
 }
 
-func newACME(m *Manager) *acmeManager { return &acmeManager{m: m} }
+// acmeRun is one use of certmagic, with one configuration.
+type acmeRun struct {
+	settings ACME
+	hosts    []string
+	cache    *certmagic.Cache
+	config   *certmagic.Config
+	issuer   *certmagic.ACMEIssuer
+	ctx      context.Context
+	cancel   context.CancelFunc
+	wg       sync.WaitGroup
+}
+
+func newACME(m *Manager) *acmeManager {
+	return &acmeManager{
+		m: m, told: map[string]time.Time{},
+		renewals:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_certificate_renewals_total", Help: "Attempts to obtain or renew a certificate, by result (success, failure)."}, []string{"name", "result"}),
+		renewed:     prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_certificate_last_renewal_timestamp_seconds", Help: "When a certificate was last obtained or failed to be, by result."}, []string{"name", "result"}),
+		unavailable: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_certificate_unavailable_total", Help: "Handshakes that failed because no certificate has been obtained yet."}, []string{"name"}),
+	}
+}
 
 // check reads what can be read before anything is started.
 func (a *acmeManager) check(c *ACME) error {
 	if c.Directory == "" {
 		return errors.New("tls.acme: directory is missing")
+	}
+	if u, err := url.Parse(c.Directory); err != nil || u.Scheme != "https" || u.Host == "" {
+		return fmt.Errorf("tls.acme: directory %q is not an https address (RFC 8555, 6.1)", c.Directory)
 	}
 	_, err := rootsOf(c)
 	return err
@@ -63,103 +95,138 @@ func rootsOf(c *ACME) (*x509.CertPool, error) {
 func (a *acmeManager) manage(s *Set) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if s.acme == nil {
+	if a.closed {
+		return
+	}
+	r := a.current.Load()
+	if s.acme == nil || len(s.acmeHosts) == 0 {
 		a.stopLocked()
 		return
 	}
-	if a.config == nil || a.now != *s.acme {
+	if r == nil || r.settings != *s.acme {
 		a.stopLocked()
-		a.start(*s.acme)
+		r = a.start(*s.acme)
+		a.current.Store(r)
 	}
-	ctx, config, hosts, log := a.ctx, a.config, s.acmeHosts, a.m.log
-	go func() {
+	var gone []certmagic.SubjectIssuer
+	for _, h := range r.hosts {
+		if !slices.Contains(s.acmeHosts, h) {
+			gone = append(gone, certmagic.SubjectIssuer{Subject: h})
+			a.renewals.DeletePartialMatch(prometheus.Labels{"name": h})
+			a.renewed.DeletePartialMatch(prometheus.Labels{"name": h})
+			a.unavailable.DeleteLabelValues(h)
+		}
+	}
+	r.cache.RemoveManaged(gone)
+	r.hosts = slices.Clone(s.acmeHosts)
+	hosts, log := r.hosts, a.m.log
+	r.wg.Go(func() {
 		// Certificates that are stored serve at once; the rest is obtained with
 		// retries for as long as it takes.
-		if err := config.ManageAsync(ctx, hosts); err != nil && ctx.Err() == nil {
+		if err := r.config.ManageAsync(r.ctx, hosts); err != nil && r.ctx.Err() == nil {
 			log.Error("certificates can't be managed", zap.Strings("hosts", hosts), zap.Error(err))
 		}
-	}()
+	})
 }
 
-func (a *acmeManager) start(c ACME) {
+func (a *acmeManager) start(c ACME) *acmeRun {
 	roots, _ := rootsOf(&c) // checked by Build
 	storage := c.Storage
 	if storage == "" {
 		storage = filepath.Join(a.m.stateDir, "acme")
 	}
 	log := a.m.log.Named("acme")
-	a.now = c
-	a.ctx, a.cancel = context.WithCancel(context.Background())
-	a.cache = certmagic.NewCache(certmagic.CacheOptions{
+	r := &acmeRun{settings: c}
+	r.ctx, r.cancel = context.WithCancel(context.Background())
+	// Asked for from the cache's own goroutine, which Stop waits for: no lock.
+	var config atomic.Pointer[certmagic.Config]
+	r.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) {
-			a.mu.Lock()
-			defer a.mu.Unlock()
-			if a.config == nil {
-				return nil, errors.New("ACME is no longer configured")
+			if c := config.Load(); c != nil {
+				return c, nil
 			}
-			return a.config, nil
+			return nil, errors.New("ACME has not been started yet")
 		},
 		Logger: log,
 	})
-	a.config = certmagic.New(a.cache, certmagic.Config{
+	r.config = certmagic.New(r.cache, certmagic.Config{
 		Storage: &certmagic.FileStorage{Path: storage},
 		Logger:  log,
+		OnEvent: a.note,
 	})
-	a.issuer = certmagic.NewACMEIssuer(a.config, certmagic.ACMEIssuer{
+	r.issuer = certmagic.NewACMEIssuer(r.config, certmagic.ACMEIssuer{
 		CA: c.Directory, Email: c.Email, Agreed: true, TrustedRoots: roots, Logger: log,
-		// Challenges are answered on the gateway's own listeners.
-		DisableDistributedSolvers: false,
 	})
-	a.config.Issuers = []certmagic.Issuer{a.issuer}
+	r.config.Issuers = []certmagic.Issuer{r.issuer}
+	config.Store(r.config)
+	return r
 }
 
+// note counts what becomes of certificates. Names come from the configuration.
+func (a *acmeManager) note(_ context.Context, event string, data map[string]any) error {
+	name, _ := data["identifier"].(string)
+	result := map[string]string{"cert_obtained": "success", "cert_failed": "failure"}[event]
+	if name != "" && result != "" {
+		a.renewals.WithLabelValues(name, result).Inc()
+		a.renewed.WithLabelValues(name, result).SetToCurrentTime()
+	}
+	return nil
+}
+
+// stop ends the work for good.
 func (a *acmeManager) stop() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.closed = true
 	a.stopLocked()
 }
 
 func (a *acmeManager) stopLocked() {
-	if a.cancel != nil {
-		a.cancel()
-		a.cache.Stop()
-		a.cancel, a.cache, a.config, a.issuer, a.now = nil, nil, nil, nil, ACME{}
+	if r := a.current.Swap(nil); r != nil {
+		r.cancel()
+		r.wg.Wait()
+		r.cache.Stop()
 	}
 }
 
-func (a *acmeManager) running() (*certmagic.Config, *certmagic.ACMEIssuer) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.config, a.issuer
+// certificate serves what is held for a host; it never waits for the authority.
+func (a *acmeManager) certificate(host string, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if r := a.current.Load(); r != nil {
+		// certmagic looks by the name asked for; for a fallback that is another one.
+		for _, c := range r.cache.AllMatchingCertificates(host) {
+			if hello.SupportsCertificate(&c.Certificate) == nil {
+				return &c.Certificate, nil
+			}
+		}
+	}
+	a.unavailable.WithLabelValues(host).Inc()
+	a.tellMu.Lock()
+	now := time.Now()
+	quiet := now.Sub(a.told[host]) < time.Minute // clients decide how often this happens
+	if !quiet {
+		a.told[host] = now
+	}
+	a.tellMu.Unlock()
+	if !quiet {
+		a.m.log.Error("a handshake failed, for no certificate has been obtained yet", zap.String("host", host))
+	}
+	return nil, fmt.Errorf("%w: ACME has not obtained one for %s yet", ErrNoCertificate, host)
 }
 
-// getCertificate serves what is held; it never waits for the authority.
-func (a *acmeManager) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	config, _ := a.running()
-	if config == nil {
-		return nil, errNoCertificate
+// challengeConfig answers a TLS-ALPN-01 challenge (RFC 8737).
+func (a *acmeManager) challengeConfig() (*tls.Config, error) {
+	r := a.current.Load()
+	if r == nil {
+		return nil, ErrNoCertificate
 	}
-	cert, err := config.GetCertificate(hello)
-	if err != nil {
-		return nil, fmt.Errorf("%w %q: none has been obtained yet: %w", errNoCertificate, hello.ServerName, err)
-	}
-	return cert, nil
-}
-
-// challengeConfig answers a TLS-ALPN-01 challenge.
-func (a *acmeManager) challengeConfig(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-	config, _ := a.running()
-	if config == nil {
-		return nil, errNoCertificate
-	}
-	return &tls.Config{GetCertificate: config.GetCertificate, NextProtos: []string{acmeTLS}, MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true}, nil
+	return &tls.Config{GetCertificate: r.config.GetCertificate, NextProtos: []string{acmeTLS}, MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true}, nil
 }
 
 // httpChallenge answers HTTP-01 challenges.
 func (a *acmeManager) httpChallenge(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if certmagic.LooksLikeHTTPChallenge(r) {
-			if _, issuer := a.running(); issuer != nil && issuer.HandleHTTPChallenge(w, r) {
+			if run := a.current.Load(); run != nil && a.asks(r) && run.issuer.HandleHTTPChallenge(w, r) {
 				return
 			}
 		}
@@ -167,16 +234,23 @@ func (a *acmeManager) httpChallenge(next http.Handler) http.Handler {
 	})
 }
 
-// current is the certificate that is held for a host.
-func (a *acmeManager) current(host string) *x509.Certificate {
-	a.mu.Lock()
-	cache := a.cache
-	a.mu.Unlock()
-	if cache == nil {
-		return nil
+// asks reports whether a challenge is about a host that is managed; others
+// would make certmagic look for files under names that strangers choose.
+func (a *acmeManager) asks(r *http.Request) bool {
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
 	}
-	for _, c := range cache.AllMatchingCertificates(host) {
-		return c.Leaf
+	s := a.m.active.Load()
+	return s != nil && slices.Contains(s.acmeHosts, strings.ToLower(host))
+}
+
+// held is the certificate that is served for a host; nil if none.
+func (a *acmeManager) held(host string) *x509.Certificate {
+	if r := a.current.Load(); r != nil {
+		for _, c := range r.cache.AllMatchingCertificates(host) {
+			return c.Leaf
+		}
 	}
 	return nil
 }

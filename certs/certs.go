@@ -37,6 +37,8 @@ type Organization struct {
 	CA unit.List `yaml:"ca"`
 	// CRL is the revocation list of the organization's certification authority.
 	CRL *CRL `yaml:"crl"`
+	// Revocation says what happens while the revocation list is stale or missing; default: every certificate of the organization is refused with revocation_unavailable.
+	Revocation *Revocation `yaml:"revocation"`
 	// ValidUntil is the last day of the data exchange agreement; from the next day (UTC) every request is refused with agreement_expired.
 	ValidUntil unit.Date `yaml:"valid_until"`
 }
@@ -61,8 +63,16 @@ type CRL struct {
 	URL string `yaml:"url"`
 	// File is where the list is read from instead.
 	File string `yaml:"file"`
-	// MaxAge is how old the list may be before it counts as stale; default: until its nextUpdate.
+	// MaxAge is how long ago the list may have been got last, or its file changed, before it counts as stale; default: until its nextUpdate, which always ends it.
 	MaxAge unit.Duration `yaml:"max_age"`
+}
+
+// Revocation is the policy for certificates whose revocation status is not known. A certificate that stands on the list is refused in every mode.
+type Revocation struct {
+	// Mode is require (refuse while there is no fresh list), grace (go by a stale list for some time, refuse without any) or observe (never refuse for want of a list, only count and log); default: require.
+	Mode string `yaml:"mode"`
+	// Grace is how long after it became stale the list still counts in mode grace; default: 24h.
+	Grace unit.Duration `yaml:"grace"`
 }
 
 // KeyPair is a certificate chain and its private key.

@@ -4,7 +4,8 @@ import (
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/hex"
-	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -37,11 +38,19 @@ func (c *collector) Describe(ch chan<- *prometheus.Desc) {
 		ch <- d
 	}
 	c.m.lists.fetches.Describe(ch)
+	c.m.lists.unknown.Describe(ch)
+	for _, v := range []prometheus.Collector{c.m.acme.renewals, c.m.acme.renewed, c.m.acme.unavailable} {
+		v.Describe(ch)
+	}
 }
 
 // Collect implements prometheus.Collector.
 func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	c.m.lists.fetches.Collect(ch)
+	c.m.lists.unknown.Collect(ch)
+	for _, v := range []prometheus.Collector{c.m.acme.renewals, c.m.acme.renewed, c.m.acme.unavailable} {
+		v.Collect(ch)
+	}
 	s := c.m.active.Load()
 	if s == nil {
 		return
@@ -55,13 +64,13 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(c.notAfter, prometheus.GaugeValue, float64(x.NotAfter.Unix()), kind, name)
 		ch <- prometheus.MustNewConstMetric(c.notBefore, prometheus.GaugeValue, float64(x.NotBefore.Unix()), kind, name)
 		sum := sha256.Sum256(x.Raw)
-		ch <- prometheus.MustNewConstMetric(c.info, prometheus.GaugeValue, 1, kind, name, x.Issuer.CommonName, x.SerialNumber.Text(16), hex.EncodeToString(sum[:]))
+		ch <- prometheus.MustNewConstMetric(c.info, prometheus.GaugeValue, 1, kind, name, strings.ToValidUTF8(x.Issuer.CommonName, "?"), x.SerialNumber.Text(16), hex.EncodeToString(sum[:]))
 	}
 	for _, f := range s.certificates {
-		one("server", filepath.Base(f.name), f.pair.Leaf)
+		one("server", f.name, f.pair.Leaf)
 	}
 	for _, host := range s.acmeHosts {
-		if cert := c.m.acme.current(host); cert != nil {
+		if cert := c.m.acme.held(host); cert != nil {
 			one("server", host, cert)
 		}
 	}
@@ -69,7 +78,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		for i, ca := range o.cas {
 			name := o.key
 			if i > 0 {
-				name += "/" + ca.Subject.CommonName
+				name += "/" + strconv.Itoa(i+1)
 			}
 			one("ca", name, ca)
 		}

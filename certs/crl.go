@@ -4,12 +4,14 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"sync"
@@ -28,6 +30,7 @@ type lists struct {
 	manager *Manager
 	client  *http.Client
 	fetches *prometheus.CounterVec
+	unknown *prometheus.CounterVec
 
 	mu     sync.Mutex
 	all    map[string]*list
@@ -43,26 +46,31 @@ func newLists(m *Manager) *lists {
 			Transport: &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10, Proxy: http.ProxyFromEnvironment},
 		},
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_revocation_list_fetches_total", Help: "Attempts to get a revocation list, by result."}, []string{"ca", "result"}),
+		unknown: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_revocation_status_unknown_total", Help: "Certificates of an organization that were judged without a fresh revocation list, by outcome (admitted, refused)."}, []string{"ca", "outcome"}),
 	}
 }
 
 // list is one revocation list. It outlives configurations.
 type list struct {
-	name   string // organization, for metrics
+	name   string // organization, for metrics; the first one that asked for it
 	config CRL
 	cas    []*x509.Certificate
 	state  atomic.Pointer[listState]
 	cache  string // file that keeps the list of a URL across restarts
-	next   time.Time
-	tries  int
+
+	admitted, refused prometheus.Counter // without a fresh list
+
+	again atomic.Bool // look at the source now
+	next  time.Time   // when the source is looked at again
+	tries int
 }
 
 // listState is what was read last.
 type listState struct {
-	issuer  []byte // raw subject
-	keyID   []byte
+	issuer  *x509.Certificate
 	revoked map[string]struct{} // serial numbers
 	number  []byte
+	this    time.Time // thisUpdate
 	next    time.Time // nextUpdate
 	fetched time.Time
 }
@@ -72,25 +80,33 @@ func (ls *lists) find(name string, c CRL, cas []*x509.Certificate) (*list, error
 	if (c.URL == "") == (c.File == "") {
 		return nil, errors.New("write either url or file")
 	}
+	if c.URL != "" {
+		u, err := url.Parse(c.URL)
+		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+			return nil, fmt.Errorf("url %q is not an http or https address", c.URL)
+		}
+	}
 	key := [][]byte{[]byte(c.URL), []byte(c.File)}
 	for _, ca := range cas {
 		key = append(key, ca.Raw)
 	}
-	id := digest(key...)
+	source := digest(key...)
+	id := digest([]byte(source), []byte(c.MaxAge.String()))
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
 	l := ls.all[id]
-	if l == nil || l.config != c {
-		l = &list{name: name, config: c, cas: cas}
+	if l == nil {
+		l = &list{name: name, config: c, cas: cas, admitted: ls.unknown.WithLabelValues(name, "admitted"), refused: ls.unknown.WithLabelValues(name, "refused")}
 		if c.URL != "" {
-			l.cache = filepath.Join(ls.manager.stateDir, "crl", id+".crl")
+			l.cache = filepath.Join(ls.manager.stateDir, "crl", source+".crl")
 			if b, fetched, err := readDated(l.cache); err == nil {
 				if s, err := l.parse(b, fetched); err == nil {
 					l.state.Store(s)
+				} else {
+					ls.manager.log.Warn("the kept copy of a revocation list can't be used", zap.String("organization", name), zap.Error(err))
 				}
 			}
 		}
-		ls.all[id] = l
 	}
 	if c.File != "" {
 		b, fetched, err := readDated(c.File)
@@ -101,8 +117,10 @@ func (ls *lists) find(name string, c CRL, cas []*x509.Certificate) (*list, error
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", c.File, err)
 		}
-		l.state.Store(s)
+		// A list in use changes only by refresh, which tells whom it concerns.
+		l.state.CompareAndSwap(nil, s)
 	}
+	ls.all[id] = l
 	return l, nil
 }
 
@@ -140,19 +158,64 @@ func (l *list) parse(b []byte, fetched time.Time) (*listState, error) {
 	if crl.ThisUpdate.After(time.Now().Add(5 * time.Minute)) {
 		return nil, fmt.Errorf("the list is from the future: %s", crl.ThisUpdate.UTC().Format(time.RFC3339))
 	}
-	s := &listState{issuer: issuer.RawSubject, keyID: issuer.SubjectKeyId, next: crl.NextUpdate, fetched: fetched, revoked: make(map[string]struct{}, len(crl.RevokedCertificateEntries))}
+	if crl.NextUpdate.IsZero() {
+		return nil, errors.New("the list has no nextUpdate, so nobody could know when it is stale")
+	}
+	if err := complete(crl); err != nil {
+		return nil, err
+	}
+	s := &listState{issuer: issuer, this: crl.ThisUpdate, next: crl.NextUpdate, fetched: fetched, revoked: make(map[string]struct{}, len(crl.RevokedCertificateEntries))}
 	if crl.Number != nil {
 		s.number = crl.Number.Bytes()
 	}
-	if former := l.state.Load(); former != nil && bytes.Equal(former.issuer, s.issuer) && older(s.number, former.number) {
+	if former := l.state.Load(); former != nil && bytes.Equal(former.issuer.Raw, issuer.Raw) && (older(s.number, former.number) || s.this.Before(former.this)) {
 		return nil, errors.New("the list is older than the one in force")
 	}
-	for _, e := range crl.RevokedCertificateEntries {
-		if e.ReasonCode != 8 { // removeFromCRL
-			s.revoked[string(e.SerialNumber.Bytes())] = struct{}{}
-		}
+	for i := range crl.RevokedCertificateEntries {
+		s.revoked[string(crl.RevokedCertificateEntries[i].SerialNumber.Bytes())] = struct{}{}
 	}
 	return s, nil
+}
+
+var (
+	oidIssuingDistributionPoint = asn1.ObjectIdentifier{2, 5, 29, 28}
+	oidDeltaCRL                 = asn1.ObjectIdentifier{2, 5, 29, 27}
+)
+
+// complete refuses lists that say nothing of some client certificates of their
+// issuer: deltas, parts by reason or kind, and indirect lists (RFC 5280, 5.2).
+func complete(crl *x509.RevocationList) error {
+	for _, e := range crl.Extensions {
+		switch {
+		case e.Id.Equal(oidDeltaCRL):
+			return errors.New("a delta list alone says too little")
+		case e.Id.Equal(oidIssuingDistributionPoint):
+			var idp struct {
+				Point          asn1.RawValue  `asn1:"optional,tag:0"`
+				OnlyUsers      bool           `asn1:"optional,tag:1"`
+				OnlyCAs        bool           `asn1:"optional,tag:2"`
+				OnlyReasons    asn1.BitString `asn1:"optional,tag:3"`
+				Indirect       bool           `asn1:"optional,tag:4"`
+				OnlyAttributes bool           `asn1:"optional,tag:5"`
+			}
+			if rest, err := asn1.Unmarshal(e.Value, &idp); err != nil || len(rest) > 0 {
+				return errors.New("its issuing distribution point can't be read")
+			}
+			if idp.OnlyCAs || idp.OnlyAttributes || idp.Indirect || idp.OnlyReasons.BitLength > 0 {
+				return errors.New("its issuing distribution point says that it is indirect or covers only some reasons or kinds of certificates")
+			}
+		case e.Critical:
+			return fmt.Errorf("it has the critical extension %s, which nobody here understands", e.Id)
+		}
+	}
+	for i := range crl.RevokedCertificateEntries {
+		for _, e := range crl.RevokedCertificateEntries[i].Extensions {
+			if e.Critical {
+				return fmt.Errorf("entry %d has the critical extension %s, which nobody here understands", i+1, e.Id)
+			}
+		}
+	}
+	return nil
 }
 
 // older compares CRL numbers, big-endian without leading zeros.
@@ -161,26 +224,6 @@ func older(a, b []byte) bool {
 		return len(a) < len(b)
 	}
 	return bytes.Compare(a, b) < 0
-}
-
-// check says whether the leaf of a chain is revoked. What is not known is a
-// refusal.
-func (l *list) check(chain []*x509.Certificate, now time.Time) (Reason, string) {
-	s := l.state.Load()
-	switch {
-	case s == nil:
-		return RevocationUnknown, "the revocation list has not been fetched yet"
-	case !s.next.IsZero() && now.After(s.next):
-		return RevocationUnknown, "the revocation list is past its nextUpdate"
-	case l.config.MaxAge > 0 && now.Sub(s.fetched) > l.config.MaxAge.Std():
-		return RevocationUnknown, "the revocation list is older than max_age"
-	case !bytes.Equal(chain[0].RawIssuer, s.issuer):
-		return RevocationUnknown, "the revocation list is not of the certificate's issuer"
-	}
-	if _, ok := s.revoked[string(chain[0].SerialNumber.Bytes())]; ok {
-		return Revoked, ""
-	}
-	return "", ""
 }
 
 // use makes the lists of s the ones that are fetched.
@@ -198,6 +241,9 @@ func (ls *lists) use(s *Set) {
 		if !active[l] {
 			delete(ls.all, id)
 		}
+		if l.config.File != "" {
+			l.again.Store(true)
+		}
 	}
 	select {
 	case ls.wake <- struct{}{}:
@@ -211,6 +257,7 @@ func (ls *lists) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	busy := sync.Map{}
+	fetching := make(chan struct{}, 4) // each may hold a list of maxCRL
 	for {
 		select {
 		case <-ctx.Done():
@@ -221,7 +268,7 @@ func (ls *lists) run(ctx context.Context) {
 		ls.mu.Lock()
 		var due []*list
 		for l := range ls.active {
-			if _, b := busy.Load(l); !b && !time.Now().Before(l.next) {
+			if _, b := busy.Load(l); !b && (l.again.Swap(false) || !time.Now().Before(l.next)) {
 				due = append(due, l)
 			}
 		}
@@ -230,7 +277,12 @@ func (ls *lists) run(ctx context.Context) {
 			busy.Store(l, true)
 			wg.Go(func() {
 				defer busy.Delete(l)
-				ls.refresh(ctx, l)
+				select {
+				case fetching <- struct{}{}:
+					defer func() { <-fetching }()
+					ls.refresh(ctx, l)
+				case <-ctx.Done():
+				}
 			})
 		}
 	}
@@ -266,7 +318,9 @@ func (ls *lists) refresh(ctx context.Context, l *list) {
 			}
 			wait = max(wait, 10*time.Second)
 		}
-		if former == nil || !sameSet(former.revoked, s.revoked) {
+		now := time.Now()
+		if former == nil || l.stale(former, now) != "" || !sameSet(former.revoked, s.revoked) || !bytes.Equal(former.issuer.Raw, s.issuer.Raw) {
+			ls.manager.log.Info("revocation list in force", zap.String("organization", l.name), zap.Int("entries", len(s.revoked)), zap.Time("next_update", s.next))
 			ls.manager.trustChanged()
 		}
 	}
@@ -324,12 +378,25 @@ func sameSet(a, b map[string]struct{}) bool {
 
 // writeWhole writes a file so that no reader ever sees half of it.
 func writeWhole(path string, b []byte) error {
-	if err := makeDir(filepath.Dir(path)); err != nil {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	tmp := path + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
 		return err
 	}
-	return os.Rename(tmp, path)
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err2 := f.Close(); err == nil {
+		err = err2
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
 }

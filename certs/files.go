@@ -5,14 +5,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"os"
-	"time"
 )
 
 // LoadKeyPair reads a certificate chain and its key. It returns the bytes that
-// it was made from as well, so that a change can be noticed.
+// it was made from as well, so that a change can be noticed. An expired
+// certificate is no error here: whoever it is shown to refuses it, and alarms
+// are raised by its metric.
 func LoadKeyPair(k KeyPair) (pair tls.Certificate, raw []byte, err error) {
 	chain, err := os.ReadFile(k.Cert)
 	if err != nil {
@@ -28,7 +28,7 @@ func LoadKeyPair(k KeyPair) (pair tls.Certificate, raw []byte, err error) {
 	if err := checkChain(pair); err != nil {
 		return pair, nil, fmt.Errorf("%s: %w", k.Cert, err)
 	}
-	return pair, append(chain, key...), nil
+	return pair, bytes.Join([][]byte{chain, key}, nil), nil
 }
 
 // checkChain makes sure that each certificate was issued by the next: clients
@@ -40,13 +40,10 @@ func checkChain(pair tls.Certificate) error {
 		if err != nil {
 			return fmt.Errorf("certificate %d: %w", i+1, err)
 		}
-		if former != nil && !bytes.Equal(former.RawIssuer, c.RawSubject) {
+		if former != nil && !issued(c, former) {
 			return fmt.Errorf("certificate %d (%s) did not issue certificate %d; write the server's certificate first, then each issuer", i+1, c.Subject, i)
 		}
 		former = c
-	}
-	if leaf := pair.Leaf; leaf != nil && time.Now().After(leaf.NotAfter) {
-		return fmt.Errorf("expired on %s", leaf.NotAfter.UTC().Format(time.DateOnly))
 	}
 	return nil
 }
@@ -58,6 +55,7 @@ func loadCAs(path string) ([]*x509.Certificate, error) {
 		return nil, err
 	}
 	var l []*x509.Certificate
+	begun := bytes.Count(b, []byte("-----BEGIN "))
 	for {
 		var block *pem.Block
 		if block, b = pem.Decode(b); block == nil {
@@ -70,17 +68,19 @@ func loadCAs(path string) ([]*x509.Certificate, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: certificate %d: %w", path, len(l)+1, err)
 		}
-		if !c.IsCA {
+		if !c.BasicConstraintsValid || !c.IsCA {
 			return nil, fmt.Errorf("%s: certificate %d (%s) is not a certification authority", path, len(l)+1, c.Subject)
+		}
+		if err := weak(c); err != nil {
+			return nil, fmt.Errorf("%s: certificate %d (%s): %w", path, len(l)+1, c.Subject, err)
 		}
 		l = append(l, c)
 	}
 	if len(l) == 0 {
 		return nil, fmt.Errorf("%s holds no certificate", path)
 	}
+	if len(l) != begun { // pem skips what is damaged
+		return nil, fmt.Errorf("%s: only %d of %d certificates can be read", path, len(l), begun)
+	}
 	return l, nil
 }
-
-// errNoCertificate is why a handshake for a name fails that nothing can be
-// served for.
-var errNoCertificate = errors.New("no certificate for the requested name")

@@ -1,25 +1,44 @@
 package certs
 
 import (
+	"bytes"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"time"
 )
 
-// maxChain bounds the certificates that a client may send.
-const maxChain = 10
+// What a client may send. Both are checked before any signature is.
+const (
+	maxChain      = 10
+	maxChainBytes = 64 << 10
+)
 
 // Identify says which organization the peer certificates of a handshake prove.
 // It knows nothing of what the organization may do.
 //
 // An organization is proven by a chain to one of its own authorities and by its
 // identifier in the leaf; both must fit, byte for byte. The reason of a refusal
-// is the first that holds of: no_client_cert, bad_certificate, unknown_ca,
-// expired or not_yet_valid, wrong_usage, wrong_organization, revoked or
-// revocation_unavailable, agreement_expired.
+// is the first of these that holds:
+//
+//  1. no_client_cert
+//  2. bad_certificate: too many or too large, the leaf is an authority, its
+//     subject or organizationIdentifier must not be interpreted, weak keys, SHA-1
+//  3. unknown_ca: no chain to an authority of any organization, dates of the
+//     leaf aside
+//  4. bad_certificate: the chain breaks name constraints, a path length or the
+//     like
+//  5. not_yet_valid, expired: the leaf, or a certificate of its chain
+//  6. wrong_usage
+//  7. bad_certificate: proves two organizations, or an attribute by which an
+//     organization would be recognized must not be interpreted
+//  8. wrong_organization
+//  9. revoked, revocation_unavailable
+//  10. agreement_expired
 func (s *Set) Identify(cs *tls.ConnectionState, now time.Time) Identity {
 	if len(cs.PeerCertificates) == 0 {
 		return Identity{Reason: NoClientCert}
@@ -27,135 +46,211 @@ func (s *Set) Identify(cs *tls.ConnectionState, now time.Time) Identity {
 	leaf := cs.PeerCertificates[0]
 	id := Identity{Leaf: leaf}
 	refuse := func(r Reason, detail string) Identity {
-		id.Reason, id.Detail = r, detail
+		id.Organization, id.Chain, id.Reason, id.Detail = "", nil, r, detail
 		return id
 	}
-	if len(cs.PeerCertificates) > maxChain {
-		return refuse(BadCertificate, "too many certificates in the chain")
-	}
-	subject, err := subjectOf(leaf)
+	subject, identifier, err := readable(cs.PeerCertificates)
 	if err != nil {
 		return refuse(BadCertificate, err.Error())
 	}
-	identifier, err := single(subject, oidOrganizationIdentifier)
-	if err != nil {
-		return refuse(BadCertificate, err.Error())
-	}
-	if err := weak(leaf); err != nil {
-		return refuse(BadCertificate, err.Error())
-	}
+	id.ID = identifier
 	var named []*organization
+	var contradiction error
 	for _, o := range s.organizations {
 		value, ok, err := o.names(leaf, subject, identifier)
 		if err != nil {
-			return refuse(BadCertificate, err.Error())
+			contradiction = err
 		}
 		if ok {
-			named = append(named, o)
-			id.Claimed, id.ID = o.key, value
-		}
-	}
-	if len(named) == 0 {
-		id.ID = identifier
-	}
-	intermediates := x509.NewCertPool()
-	for _, c := range cs.PeerCertificates[1:] {
-		intermediates.AddCert(c)
-	}
-	verify := func(roots *x509.CertPool, usage x509.ExtKeyUsage) ([][]*x509.Certificate, error) {
-		return leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: intermediates, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}})
-	}
-
-	var proven *organization
-	var first error
-	for _, o := range named {
-		chains, err := verify(o.pool, x509.ExtKeyUsageClientAuth)
-		if err == nil {
-			err = weakChain(chains[0])
-		}
-		if err != nil {
-			if first == nil {
-				first = err
+			if named = append(named, o); len(named) == 1 {
+				id.Claimed, id.ID = o.key, value
 			}
+		}
+	}
+	// Each organization is held against its own authorities and no others.
+	path := verifier{leaf: leaf, intermediates: poolOf(cs.PeerCertificates[1:])}
+	var proven *organization
+	var chain []*x509.Certificate
+	for _, o := range named {
+		c, err := path.verify(o.pool, now, x509.ExtKeyUsageClientAuth)
+		if err != nil {
 			continue
 		}
 		if proven != nil {
-			return refuse(BadCertificate, "the certificate proves two organizations")
+			return refuse(BadCertificate, fmt.Sprintf("the certificate proves two organizations: %s and %s", proven.key, o.key))
 		}
-		proven, id.Chain, id.Claimed = o, chains[0], o.key
+		proven, chain = o, c
+		id.Claimed = o.key
+		id.ID, _, _ = o.names(leaf, subject, identifier)
 	}
 	if proven == nil {
-		// Which of its faults is the certificate told? Whether any configured
-		// authority stands behind it decides.
-		_, err := verify(s.byCA, x509.ExtKeyUsageAny)
-		switch {
-		case err != nil:
-			r, detail := reasonOf(err, leaf, now)
-			return refuse(r, detail)
-		case first != nil:
-			r, detail := reasonOf(first, leaf, now)
-			if r == UnknownCA {
-				r, detail = WrongOrganization, "the authority behind the certificate is not the one of the organization that it names"
-			}
-			return refuse(r, detail)
-		}
-		if _, err := verify(s.byCA, x509.ExtKeyUsageClientAuth); err != nil {
-			r, detail := reasonOf(err, leaf, now)
-			return refuse(r, detail)
-		}
-		return refuse(WrongOrganization, "no configured organization has this identifier")
+		return refuse(path.fault(s.byCA, now, contradiction, id.Claimed))
 	}
 	if proven.list != nil {
-		if r, detail := proven.list.check(id.Chain, now); r != "" {
-			id.Chain = nil
+		r, detail := proven.revocation.judge(proven.list, chain, now)
+		if r != "" {
 			return refuse(r, detail)
 		}
+		id.Detail = detail
 	}
 	if !proven.until.IsZero() && !now.Before(proven.until) {
-		id.Chain = nil
-		return refuse(AgreementExpired, "")
+		return refuse(AgreementExpired, "the agreement ended on "+proven.until.AddDate(0, 0, -1).Format(time.DateOnly))
 	}
-	id.Organization = proven.key
+	id.Organization, id.Chain = proven.key, chain[:len(chain)-1]
 	return id
 }
 
+// readable checks what can be seen without any signature, and reads the
+// subject and organizationIdentifier of the leaf.
+func readable(peers []*x509.Certificate) ([]attribute, string, error) {
+	if len(peers) > maxChain {
+		return nil, "", fmt.Errorf("%d certificates were sent; at most %d are looked at", len(peers), maxChain)
+	}
+	size := 0
+	for _, c := range peers {
+		size += len(c.Raw)
+	}
+	if size > maxChainBytes {
+		return nil, "", fmt.Errorf("the certificates have %d bytes; at most %d are looked at", size, maxChainBytes)
+	}
+	for i, c := range peers {
+		// A client may send its root along, whose signature on itself means nothing.
+		if i > 0 && bytes.Equal(c.RawSubject, c.RawIssuer) {
+			continue
+		}
+		switch c.SignatureAlgorithm {
+		case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.DSAWithSHA256, x509.ECDSAWithSHA1, x509.UnknownSignatureAlgorithm:
+			return nil, "", fmt.Errorf("certificate %d is signed by %s", i+1, c.SignatureAlgorithm)
+		}
+	}
+	leaf := peers[0]
+	if err := weak(leaf); err != nil {
+		return nil, "", err
+	}
+	if leaf.IsCA {
+		return nil, "", errors.New("the certificate is one of a certification authority")
+	}
+	subject, err := subjectOf(leaf)
+	if err != nil {
+		return nil, "", err
+	}
+	identifier, err := single(subject, oidOrganizationIdentifier)
+	return subject, identifier, err
+}
+
+// verifier finds chains from a leaf.
+type verifier struct {
+	leaf          *x509.Certificate
+	intermediates *x509.CertPool
+}
+
+func poolOf(l []*x509.Certificate) *x509.CertPool {
+	p := x509.NewCertPool()
+	for _, c := range l {
+		p.AddCert(c)
+	}
+	return p
+}
+
+var (
+	errWeak  = errors.New("weak key")
+	errUsage = errors.New("not for client authentication")
+)
+
+// verify is a chain of strong keys to an authority of roots. roots is never nil:
+// x509 would take the system's.
+func (v verifier) verify(roots *x509.CertPool, now time.Time, usage x509.ExtKeyUsage) ([]*x509.Certificate, error) {
+	chains, err := v.leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: v.intermediates, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}})
+	if err != nil {
+		return nil, err
+	}
+	// RFC 8446, 4.4.2.2: where keyUsage stands, it must allow signatures.
+	if usage != x509.ExtKeyUsageAny && v.leaf.KeyUsage != 0 && v.leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
+		return nil, errUsage
+	}
+	err = errors.New("no chain to an authority")
+	for _, chain := range chains {
+		if len(chain) < 2 {
+			continue // an authority itself
+		}
+		if err = weakChain(chain); err == nil {
+			return chain, nil
+		}
+	}
+	return nil, err
+}
+
+// fault is the reason why no organization was proven. all holds the
+// authorities of all organizations.
+func (v verifier) fault(all *x509.CertPool, now time.Time, contradiction error, claimed string) (Reason, string) {
+	// x509 reports the dates of the leaf before it looks at a signature. What a
+	// stranger writes into a certificate of his own is no reason.
+	at := now
+	if at.After(v.leaf.NotAfter) {
+		at = v.leaf.NotAfter
+	}
+	if at.Before(v.leaf.NotBefore) {
+		at = v.leaf.NotBefore
+	}
+	if _, err := v.verify(all, at, x509.ExtKeyUsageAny); err != nil {
+		return reasonOf(err, now)
+	}
+	if now.Before(v.leaf.NotBefore) {
+		return NotYetValid, "valid from " + v.leaf.NotBefore.UTC().Format(time.RFC3339)
+	}
+	if now.After(v.leaf.NotAfter) {
+		return Expired, "expired on " + v.leaf.NotAfter.UTC().Format(time.RFC3339)
+	}
+	if _, err := v.verify(all, now, x509.ExtKeyUsageClientAuth); err != nil {
+		return reasonOf(err, now)
+	}
+	switch {
+	case contradiction != nil:
+		return BadCertificate, contradiction.Error()
+	case claimed != "":
+		return WrongOrganization, "the authority behind the certificate is not one of the organization that it names"
+	}
+	return WrongOrganization, "no configured organization has this identifier"
+}
+
 // reasonOf names what x509 found.
-func reasonOf(err error, leaf *x509.Certificate, now time.Time) (Reason, string) {
+func reasonOf(err error, now time.Time) (Reason, string) {
 	var invalid x509.CertificateInvalidError
 	var unknown x509.UnknownAuthorityError
 	switch {
-	case errors.Is(err, errWeak):
-		return BadCertificate, err.Error()
-	case errors.As(err, &invalid):
-		switch invalid.Reason {
-		case x509.Expired:
-			if c := invalid.Cert; c != nil && now.Before(c.NotBefore) {
-				return NotYetValid, invalid.Detail
-			}
-			return Expired, invalid.Detail
-		case x509.IncompatibleUsage:
-			return WrongUsage, "not for client authentication"
+	case errors.Is(err, errUsage):
+		return WrongUsage, "its keyUsage does not allow digital signatures"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		if c := invalid.Cert; c != nil && now.Before(c.NotBefore) {
+			return NotYetValid, "a certificate of the chain is valid from " + c.NotBefore.UTC().Format(time.RFC3339)
 		}
-		return BadCertificate, err.Error()
+		return Expired, "a certificate of the chain has expired"
+	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
+		return WrongUsage, "its extended key usage does not allow client authentication"
 	case errors.As(err, &unknown):
 		return UnknownCA, "no chain to a configured authority"
 	}
 	return BadCertificate, err.Error()
 }
 
-var errWeak = errors.New("weak cryptography")
-
-// weak refuses keys that are too short to prove anything.
+// weak refuses keys that are too weak to prove anything, and kinds of keys that
+// nobody has looked at.
 func weak(c *x509.Certificate) error {
 	switch k := c.PublicKey.(type) {
 	case *rsa.PublicKey:
 		if n := k.N.BitLen(); n < 2048 {
-			return errors.Join(errWeak, errors.New("an RSA key of fewer than 2048 bits"))
+			return fmt.Errorf("%w: RSA of %d bits, at least 2048 are needed", errWeak, n)
+		}
+		if k.E < 65537 {
+			return fmt.Errorf("%w: RSA with the public exponent %d, at least 65537 is needed", errWeak, k.E)
 		}
 	case *ecdsa.PublicKey:
-		if k.Curve.Params().BitSize < 256 {
-			return errors.Join(errWeak, errors.New("an elliptic curve of fewer than 256 bits"))
+		if n := k.Curve.Params().BitSize; n < 256 {
+			return fmt.Errorf("%w: a curve of %d bits, at least 256 are needed", errWeak, n)
 		}
+	case ed25519.PublicKey:
+	default:
+		return fmt.Errorf("%w: %s keys are not accepted", errWeak, c.PublicKeyAlgorithm)
 	}
 	return nil
 }

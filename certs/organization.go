@@ -7,73 +7,21 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"regexp"
 	"slices"
-	"strings"
 	"time"
 )
 
 // organization is an Organization ready to be proven.
 type organization struct {
-	key     string
-	ids     []string
-	subject *SubjectMatch
-	san     []*sanPattern
-	pool    *x509.CertPool
-	cas     []*x509.Certificate
-	until   time.Time // first moment without an agreement; zero for none
-	crl     *CRL
-	list    *list // nil without crl
-}
-
-// sanPattern is a pattern of one kind of subject alternative name.
-type sanPattern struct {
-	kind string // dns, uri, email
-	text string
-	re   *regexp.Regexp
-}
-
-// compileSAN reads "dns:*.nra.example".
-func compileSAN(s string) (*sanPattern, error) {
-	kind, text, ok := strings.Cut(s, ":")
-	star, known := map[string]string{"dns": `[^.]+`, "uri": `[^/:]+`, "email": `[^@]+`}[kind]
-	if !ok || !known || text == "" {
-		return nil, fmt.Errorf("san %q: write dns:, uri: or email: and a pattern", s)
-	}
-	parts := strings.Split(text, "*")
-	for i := range parts {
-		parts[i] = regexp.QuoteMeta(parts[i])
-	}
-	flags := ""
-	if kind != "uri" {
-		flags = "(?i)"
-	}
-	re, err := regexp.Compile(flags + `\A` + strings.Join(parts, star) + `\z`)
-	if err != nil {
-		return nil, fmt.Errorf("san %q: %w", s, err)
-	}
-	return &sanPattern{kind, text, re}, nil
-}
-
-// find is the value in c that fits.
-func (p *sanPattern) find(c *x509.Certificate) (string, bool) {
-	var values []string
-	switch p.kind {
-	case "dns":
-		values = c.DNSNames
-	case "email":
-		values = c.EmailAddresses
-	case "uri":
-		for _, u := range c.URIs {
-			values = append(values, u.String())
-		}
-	}
-	for _, v := range values {
-		if p.re.MatchString(v) && !strings.ContainsRune(v, 0) {
-			return v, true
-		}
-	}
-	return "", false
+	key        string
+	ids        []string
+	subject    *SubjectMatch
+	san        []sanPattern
+	pool       *x509.CertPool
+	cas        []*x509.Certificate
+	until      time.Time // first moment without an agreement; zero for none
+	list       *list     // nil without crl
+	revocation revocationPolicy
 }
 
 // loadOrganizations reads the authorities of each organization and makes sure
@@ -84,23 +32,14 @@ func (s *Set) loadOrganizations(all map[string]Organization) error {
 	seen := map[string]bool{}
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		c := all[key]
-		o := &organization{key: key, ids: c.ID, subject: c.Subject, pool: x509.NewCertPool(), crl: c.CRL}
+		fail := func(err error) { errs = append(errs, fmt.Errorf("organization %q: %w", key, err)) }
+		o := &organization{key: key, ids: c.ID, subject: c.Subject, pool: x509.NewCertPool()}
 		if !c.ValidUntil.IsZero() {
 			o.until = c.ValidUntil.End()
 		}
-		fail := func(err error) { errs = append(errs, fmt.Errorf("organization %q: %w", key, err)) }
-		if len(c.ID) == 0 && c.Subject == nil && len(c.SAN) == 0 {
-			fail(errors.New("needs id, subject or san: an authority alone proves no organization"))
+		for _, err := range o.readNames(c) {
+			fail(err)
 		}
-		for _, p := range c.SAN {
-			re, err := compileSAN(p)
-			if err != nil {
-				fail(err)
-				continue
-			}
-			o.san = append(o.san, re)
-		}
-		trust = append(trust, []byte(key), fmt.Append(nil, c.ID, c.Subject, c.SAN, c.ValidUntil, c.CRL != nil))
 		if len(c.CA) == 0 {
 			fail(errors.New("needs ca"))
 		}
@@ -113,92 +52,190 @@ func (s *Set) loadOrganizations(all map[string]Organization) error {
 			for _, ca := range cas {
 				o.pool.AddCert(ca)
 				o.cas = append(o.cas, ca)
-				trust = append(trust, ca.Raw)
 				if !seen[string(ca.Raw)] {
 					seen[string(ca.Raw)] = true
 					s.byCA.AddCert(ca)
 				}
 			}
 		}
-		if c.CRL != nil {
-			l, err := s.manager.lists.find(key, *c.CRL, o.cas)
-			if err != nil {
+		var err error
+		if o.revocation, err = policyOf(c.Revocation); err != nil {
+			fail(err)
+		}
+		switch {
+		case c.CRL != nil:
+			if o.list, err = s.manager.lists.find(key, *c.CRL, o.cas); err != nil {
 				fail(fmt.Errorf("crl: %w", err))
 			}
-			o.list = l
+		case c.Revocation != nil:
+			fail(errors.New("revocation: says what happens without a usable list, but there is no crl"))
 		}
+		trust = append(trust, o.trust(c))
 		s.organizations = append(s.organizations, o)
+	}
+	for i, a := range s.organizations {
+		for _, b := range s.organizations[i+1:] {
+			if why := overlap(a, b); why != "" {
+				errs = append(errs, fmt.Errorf("organizations %q and %q: one certificate could prove both: %s", a.key, b.key, why))
+			}
+		}
 	}
 	s.trustID = digest(trust...)
 	return errors.Join(errs...)
 }
 
-var oidOrganizationIdentifier = asn1.ObjectIdentifier{2, 5, 4, 97}
-
-// attribute is one attribute of a subject, with the bytes of its value.
-type attribute struct {
-	oid   asn1.ObjectIdentifier
-	tag   int
-	value []byte
-}
-
-// subjectOf reads the subject's attributes without making strings comparable
-// that are not: values are compared byte by byte.
-func subjectOf(c *x509.Certificate) ([]attribute, error) {
-	var rdns []asn1.RawValue
-	if rest, err := asn1.Unmarshal(c.RawSubject, &rdns); err != nil || len(rest) > 0 {
-		return nil, errors.New("the subject can't be read")
+// readNames reads what a certificate of the organization has to say.
+func (o *organization) readNames(c Organization) (errs []error) {
+	if len(c.ID) == 0 && c.Subject == nil && len(c.SAN) == 0 {
+		errs = append(errs, errors.New("needs id, subject or san: an authority alone proves no organization"))
 	}
-	var l []attribute
-	for _, rdn := range rdns {
-		for rest := rdn.Bytes; len(rest) > 0; {
-			var a struct {
-				Type  asn1.ObjectIdentifier
-				Value asn1.RawValue
-			}
-			var err error
-			if rest, err = asn1.Unmarshal(rest, &a); err != nil {
-				return nil, errors.New("the subject can't be read")
-			}
-			l = append(l, attribute{a.Type, a.Value.Tag, a.Value.Bytes})
+	if c.Subject != nil && *c.Subject == (SubjectMatch{}) {
+		errs = append(errs, errors.New("subject: demands nothing; write at least one of cn, o, ou, c and serial_number"))
+	}
+	for _, id := range c.ID {
+		if id == "" || len(id) > maxAttribute {
+			errs = append(errs, fmt.Errorf("id %q: an identifier has 1 to %d bytes", id, maxAttribute))
 		}
 	}
-	return l, nil
-}
-
-// single is the one value of an attribute; "" if there is none. Two values, NUL
-// or an encoding with more than one spelling of a text are an error.
-func single(l []attribute, oid asn1.ObjectIdentifier) (string, error) {
-	found := ""
-	for _, a := range l {
-		if !a.oid.Equal(oid) {
+	for _, text := range c.SAN {
+		p, err := compileSAN(text)
+		if err != nil {
+			errs = append(errs, err)
 			continue
 		}
-		if found != "" {
-			return "", fmt.Errorf("the attribute %s occurs twice", oid)
-		}
-		switch a.tag {
-		case asn1.TagUTF8String, asn1.TagPrintableString, asn1.TagIA5String:
-		default:
-			return "", fmt.Errorf("the attribute %s is neither UTF8String nor PrintableString", oid)
-		}
-		if len(a.value) == 0 || bytes.IndexByte(a.value, 0) >= 0 {
-			return "", fmt.Errorf("the attribute %s is empty or holds NUL", oid)
-		}
-		found = string(a.value)
+		o.san = append(o.san, p)
 	}
-	return found, nil
+	return errs
 }
 
-var (
-	oidCN           = asn1.ObjectIdentifier{2, 5, 4, 3}
-	oidSerialNumber = asn1.ObjectIdentifier{2, 5, 4, 5}
-	oidC            = asn1.ObjectIdentifier{2, 5, 4, 6}
-	oidO            = asn1.ObjectIdentifier{2, 5, 4, 10}
-	oidOU           = asn1.ObjectIdentifier{2, 5, 4, 11}
-)
+// trust is a digest of everything that decides whether o is proven.
+func (o *organization) trust(c Organization) []byte {
+	parts := [][]byte{[]byte(o.key), []byte(c.ValidUntil.String()), fmt.Append(nil, o.revocation.mode, o.revocation.grace)}
+	list := func(l []string) {
+		parts = append(parts, fmt.Append(nil, len(l)))
+		for _, v := range l {
+			parts = append(parts, []byte(v))
+		}
+	}
+	list(c.ID)
+	list(c.SAN)
+	if m := c.Subject; m != nil {
+		list([]string{m.CN, m.O, m.OU, m.C, m.SerialNumber})
+	}
+	if l := c.CRL; l != nil {
+		list([]string{"crl", l.URL, l.File, l.MaxAge.String()})
+	}
+	for _, ca := range o.cas {
+		parts = append(parts, ca.Raw)
+	}
+	return []byte(digest(parts...))
+}
 
-// names reports whether c names the organization, and by which identifier.
+// overlap says why one certificate could prove both organizations; "" if none
+// can. Two organizations under one authority have to be told apart for sure.
+func overlap(a, b *organization) string {
+	why := sameNames(a, b)
+	if why == "" || !shareAuthority(a, b) {
+		return ""
+	}
+	return why
+}
+
+// sameNames says which names could stand for both.
+func sameNames(a, b *organization) string {
+	if len(a.ids) > 0 && len(b.ids) > 0 {
+		for _, id := range a.ids {
+			if slices.Contains(b.ids, id) {
+				return fmt.Sprintf("both have the id %s under an authority that they share", id)
+			}
+		}
+		return ""
+	}
+	if a.subject != nil && b.subject != nil {
+		for i, v := range a.subject.values() {
+			if w := b.subject.values()[i]; v.value != "" && w.value != "" && v.value != w.value {
+				return ""
+			}
+		}
+	}
+	if len(a.san) > 0 && len(b.san) > 0 && len(a.ids)+len(b.ids) == 0 {
+		for _, p := range a.san {
+			for _, q := range b.san {
+				if p.kind == q.kind && globsMeet(p.text, q.text) {
+					return fmt.Sprintf("the patterns %s:%s and %s:%s fit one name under an authority that they share", p.kind, p.text, q.kind, q.text)
+				}
+			}
+		}
+		return "" // a certificate with a name of each is refused when it comes
+	}
+	return "they share an authority, and are not told apart by the same means; give both an id"
+}
+
+// shareAuthority reports whether an authority of one counts for the other as
+// well, itself or as the issuer of the other's.
+func shareAuthority(a, b *organization) bool {
+	for _, x := range a.cas {
+		for _, y := range b.cas {
+			if bytes.Equal(x.RawSubjectPublicKeyInfo, y.RawSubjectPublicKeyInfo) || issued(x, y) || issued(y, x) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func issued(by, c *x509.Certificate) bool {
+	return bytes.Equal(by.RawSubject, c.RawIssuer) && c.CheckSignatureFrom(by) == nil
+}
+
+// globsMeet reports whether some text may fit both patterns. It errs on the side
+// of yes.
+func globsMeet(p, q string) bool {
+	type at struct{ i, j int }
+	todo, seen := []at{{}}, map[at]bool{}
+	for len(todo) > 0 {
+		x := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if seen[x] {
+			continue
+		}
+		seen[x] = true
+		if x.i == len(p) && x.j == len(q) {
+			return true
+		}
+		pStar, qStar := x.i < len(p) && p[x.i] == '*', x.j < len(q) && q[x.j] == '*'
+		if pStar {
+			todo = append(todo, at{x.i + 1, x.j})
+			if x.j < len(q) {
+				todo = append(todo, at{x.i, x.j + 1})
+			}
+		}
+		if qStar {
+			todo = append(todo, at{x.i, x.j + 1})
+			if x.i < len(p) {
+				todo = append(todo, at{x.i + 1, x.j})
+			}
+		}
+		if x.i < len(p) && x.j < len(q) && p[x.i] == q[x.j] {
+			todo = append(todo, at{x.i + 1, x.j + 1})
+		}
+	}
+	return false
+}
+
+type wanted struct {
+	oid   asn1.ObjectIdentifier
+	value string
+}
+
+func (m *SubjectMatch) values() [5]wanted {
+	return [5]wanted{{oidCN, m.CN}, {oidO, m.O}, {oidOU, m.OU}, {oidC, m.C}, {oidSerialNumber, m.SerialNumber}}
+}
+
+// names reports whether c names the organization, and by which value: the
+// organizationIdentifier, else the first demanded subject attribute, else the
+// alternative name. An error is an attribute that this organization asks for
+// and that must not be interpreted.
 func (o *organization) names(c *x509.Certificate, subject []attribute, id string) (string, bool, error) {
 	matched := ""
 	if len(o.ids) > 0 {
@@ -207,20 +244,14 @@ func (o *organization) names(c *x509.Certificate, subject []attribute, id string
 		}
 		matched = id
 	}
-	if m := o.subject; m != nil {
-		for _, want := range []struct {
-			oid   asn1.ObjectIdentifier
-			value string
-		}{{oidCN, m.CN}, {oidO, m.O}, {oidOU, m.OU}, {oidC, m.C}, {oidSerialNumber, m.SerialNumber}} {
+	if o.subject != nil {
+		for _, want := range o.subject.values() {
 			if want.value == "" {
 				continue
 			}
 			got, err := single(subject, want.oid)
-			if err != nil {
+			if err != nil || got != want.value {
 				return "", false, err
-			}
-			if got != want.value {
-				return "", false, nil
 			}
 			if matched == "" {
 				matched = got
@@ -228,18 +259,12 @@ func (o *organization) names(c *x509.Certificate, subject []attribute, id string
 		}
 	}
 	if len(o.san) > 0 {
-		found := ""
-		for _, p := range o.san {
-			if v, ok := p.find(c); ok {
-				found = v
-				break
-			}
-		}
-		if found == "" {
+		i := slices.IndexFunc(o.san, func(p sanPattern) bool { _, ok := p.find(c); return ok })
+		if i < 0 {
 			return "", false, nil
 		}
 		if matched == "" {
-			matched = found
+			matched, _ = o.san[i].find(c)
 		}
 	}
 	return matched, matched != "", nil

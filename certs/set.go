@@ -1,0 +1,291 @@
+package certs
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// ErrNoCertificate is why a handshake fails for which no certificate can be
+// served: ACME has not obtained it yet, or none is configured at all.
+var ErrNoCertificate = errors.New("no certificate to serve")
+
+// Set is the trust of one configuration. It does not change, but for the
+// session ticket keys, which are turned over.
+type Set struct {
+	manager       *Manager
+	profile       profile
+	organizations []*organization
+	byCA          *x509.CertPool // all authorities: hints in handshakes, reasons of refusals
+	trustID       string
+	warnings      []string
+
+	certificates []*served
+	hosts        map[string]*hostTLS // exact
+	wildcards    map[string]*hostTLS // by what follows "*."
+	fallback     *hostTLS            // for unknown names and clients without SNI; nil without any certificate
+	acmeHosts    []string
+	acme         *ACME
+}
+
+// served is a certificate from files.
+type served struct {
+	name string // file
+	pair tls.Certificate
+}
+
+// hostTLS holds the prepared configurations of one host, by offered protocols.
+type hostTLS struct {
+	tickets  *tickets
+	label    string // of the session ticket keys
+	base     *tls.Config
+	mu       sync.Mutex // held to change variants and their keys
+	variants atomic.Pointer[[]variant]
+}
+
+type variant struct {
+	protos []string
+	config *tls.Config
+}
+
+// Build makes a Set: it reads and checks every certificate and every list. It
+// starts nothing and changes nothing; Activate does.
+func (m *Manager) Build(c Config) (*Set, error) {
+	s := &Set{manager: m, hosts: map[string]*hostTLS{}, wildcards: map[string]*hostTLS{}, acme: c.TLS.ACME, byCA: x509.NewCertPool()}
+	var errs []error
+	var err error
+	if s.profile, err = profileOf(c.TLS.Profile); err != nil {
+		errs = append(errs, err)
+	}
+	broken := false
+	for i, k := range c.TLS.Certificates {
+		pair, _, err := LoadKeyPair(k)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("tls.certificates[%d]: %w", i, err))
+			broken = true
+			continue
+		}
+		s.certificates = append(s.certificates, &served{k.Cert, pair})
+		s.warnOf(k.Cert, pair.Leaf, time.Now())
+	}
+	if err := s.loadOrganizations(c.Organizations); err != nil {
+		errs = append(errs, err)
+	}
+	if s.acme != nil {
+		if err := m.acme.check(s.acme); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, h := range c.Hosts {
+		if err := s.addHost(h); err != nil && !broken { // else for want of what could not be read
+			errs = append(errs, err)
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	s.addFallback()
+	return s, nil
+}
+
+// warnOf notes what is wrong with a certificate that is served all the same: an
+// expired one is refused by its clients, but must not keep the other hosts from
+// being served after a restart.
+func (s *Set) warnOf(name string, leaf *x509.Certificate, now time.Time) {
+	text := ""
+	switch {
+	case now.After(leaf.NotAfter):
+		text = "expired on " + leaf.NotAfter.UTC().Format(time.DateOnly)
+	case now.Before(leaf.NotBefore):
+		text = "is not valid before " + leaf.NotBefore.UTC().Format(time.RFC3339)
+	case len(leaf.DNSNames) == 0 && len(leaf.IPAddresses) == 0:
+		text = "names no host: clients look at subject alternative names only"
+	default:
+		return
+	}
+	s.warnings = append(s.warnings, fmt.Sprintf("%s %s; clients will refuse it", name, text))
+	s.manager.log.Error("server certificate "+text, zap.String("certificate", name))
+}
+
+// Warnings are what a person should know of a Set that could be built.
+func (s *Set) Warnings() []string { return slices.Clone(s.warnings) }
+
+func (s *Set) addHost(h Host) error {
+	name := strings.ToLower(strings.TrimSuffix(h.Name, "."))
+	rest, wild := strings.CutPrefix(name, "*.")
+	t := s.prepare(name, h.MTLS)
+	switch files := s.filesFor(name); {
+	case len(files) > 0:
+		t.base.Certificates = files
+	case s.acme != nil && !wild:
+		s.acmeHosts = append(s.acmeHosts, name)
+		acme := s.manager.acme
+		t.base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return acme.certificate(name, hello) }
+	case s.acme != nil:
+		return fmt.Errorf("host %q of service %q: no certificate in tls.certificates covers it, and ACME can't prove a wildcard by HTTP-01 or TLS-ALPN-01", name, h.Service)
+	default:
+		return fmt.Errorf("host %q of service %q: no certificate in tls.certificates covers it, and tls.acme is not set", name, h.Service)
+	}
+	if wild {
+		s.wildcards[rest] = t
+	} else {
+		s.hosts[name] = t
+	}
+	return nil
+}
+
+func (s *Set) addFallback() {
+	t := s.prepare("", MTLSOff)
+	switch {
+	case len(s.certificates) > 0:
+		t.base.Certificates = []tls.Certificate{s.certificates[0].pair}
+	case len(s.acmeHosts) > 0:
+		acme, first := s.manager.acme, s.acmeHosts[0]
+		t.base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return acme.certificate(first, hello) }
+	default:
+		return
+	}
+	s.fallback = t
+}
+
+// filesFor are the certificates from files that cover a host, those first that
+// are valid now. TLS takes the first whose kind of key the client knows.
+func (s *Set) filesFor(name string) []tls.Certificate {
+	now := time.Now()
+	var good, bad []tls.Certificate
+	for _, c := range s.certificates {
+		switch leaf := c.pair.Leaf; {
+		case !covers(leaf, name):
+		case now.After(leaf.NotAfter) || now.Before(leaf.NotBefore):
+			bad = append(bad, c.pair)
+		default:
+			good = append(good, c.pair)
+		}
+	}
+	return append(good, bad...)
+}
+
+// covers reports whether a certificate is good for a host; for *.example it has
+// to name *.example itself.
+func covers(leaf *x509.Certificate, host string) bool {
+	if strings.HasPrefix(host, "*.") {
+		return slices.ContainsFunc(leaf.DNSNames, func(n string) bool { return lowerASCII(n) == host })
+	}
+	return leaf.VerifyHostname(strings.Trim(host, "[]")) == nil
+}
+
+// prepare makes the TLS configuration of a host. Session tickets are of use only
+// under the same host and the same trust: their keys derive from both.
+func (s *Set) prepare(host string, mtls MTLS) *hostTLS {
+	c := &tls.Config{
+		MinVersion:       s.profile.min,
+		CipherSuites:     slices.Clone(s.profile.suites),
+		CurvePreferences: slices.Clone(s.profile.groups),
+	}
+	if mtls == MTLSOptional || mtls == MTLSRequired {
+		// Whether the certificate is good is decided with the request, which can be
+		// answered with the reason; a failed handshake tells the caller nothing.
+		c.ClientAuth = tls.RequestClientCert
+		c.ClientCAs = s.byCA
+	}
+	t := &hostTLS{tickets: s.manager.tickets, base: c, label: host + "\x00" + string(mtls) + "\x00" + s.trustID}
+	c.SetSessionTicketKeys(t.tickets.keys(t.label))
+	t.variants.Store(new([]variant))
+	return t
+}
+
+// ConfigFor answers a handshake: the server's certificate for the name, whether
+// a client certificate is asked for, versions and groups. protos is what is
+// offered by ALPN; a process has few of these lists. A name that is not
+// configured, or none, gets the first certificate and is never asked for one.
+func (s *Set) ConfigFor(hello *tls.ClientHelloInfo, protos []string) (*tls.Config, error) {
+	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
+	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmeTLS && slices.Contains(s.acmeHosts, name) {
+		return s.manager.acme.challengeConfig()
+	}
+	h := s.hosts[name]
+	if h == nil && len(s.wildcards) > 0 {
+		if label, rest, ok := strings.Cut(name, "."); ok && label != "" {
+			h = s.wildcards[rest]
+		}
+	}
+	if h == nil {
+		h = s.fallback
+	}
+	if h == nil {
+		return nil, ErrNoCertificate
+	}
+	return h.config(protos), nil
+}
+
+func (h *hostTLS) config(protos []string) *tls.Config {
+	for _, v := range *h.variants.Load() {
+		if slices.Equal(v.protos, protos) {
+			return v.config
+		}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	known := *h.variants.Load()
+	for _, v := range known {
+		if slices.Equal(v.protos, protos) {
+			return v.config
+		}
+	}
+	c := h.base.Clone()
+	c.NextProtos = slices.Clone(protos)
+	all := append(slices.Clone(known), variant{c.NextProtos, c})
+	h.variants.Store(&all)
+	return c
+}
+
+// rekey gives every configuration the current session ticket keys.
+func (s *Set) rekey() {
+	one := func(h *hostTLS) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		keys := h.tickets.keys(h.label)
+		h.base.SetSessionTicketKeys(keys)
+		for _, v := range *h.variants.Load() {
+			v.config.SetSessionTicketKeys(keys)
+		}
+	}
+	for _, h := range s.hosts {
+		one(h)
+	}
+	for _, h := range s.wildcards {
+		one(h)
+	}
+	if s.fallback != nil {
+		one(s.fallback)
+	}
+}
+
+// TrustID names the trust that decides identities: two sets with the same
+// TrustID identify every client alike, at one Epoch and time.
+func (s *Set) TrustID() string { return s.trustID }
+
+// Epoch changes whenever answers of Identify may have changed without a new
+// TrustID. A kept Identity holds while both stay and no certificate of its
+// chain expires.
+func (s *Set) Epoch() uint64 { return s.manager.epoch.Load() }
+
+// digest is a hash over parts that can't run into each other.
+func digest(parts ...[]byte) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:", len(p))
+		h.Write(p)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
