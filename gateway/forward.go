@@ -42,7 +42,9 @@ func outbound(r *http.Request, h http.Header) {
 	if rec.Organization != "" {
 		set(middleware.HeaderOrganization, rec.Organization)
 		set(middleware.HeaderOrganizationID, rec.Identity.ID)
-		set(middleware.HeaderClientCert, clientCert(rec.Identity))
+		if c := connOf(r.Context()); c != nil {
+			set(middleware.HeaderClientCert, c.proven.Load().header)
+		}
 	}
 }
 

@@ -18,7 +18,8 @@ type service struct {
 	mtls certs.MTLS
 	// callers lists who is let in by at least one route; nil where nobody is
 	// asked for a certificate.
-	callers map[string]bool
+	callers   map[string]bool
+	anonymous bool // callers without a certificate may stay connected
 
 	prefix map[string][]*route // by decoded path prefix, without trailing slash; "" is the root
 	exact  map[string][]*route // by decoded path
@@ -27,12 +28,12 @@ type service struct {
 
 // route is one route with everything that its requests need.
 type route struct {
-	name     string
-	methods  []string
-	match    []condition
-	deny     bool
-	length   int // of the path prefix that it was found by
-	handler  http.Handler
+	name    string
+	methods []string
+	match   []condition
+	deny    bool
+	length  int // of the path prefix that it was found by
+	handler http.Handler
 }
 
 // condition is one header field or query parameter that a route asks for.

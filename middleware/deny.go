@@ -1,15 +1,11 @@
 package middleware
 
 import (
-	"bytes"
-	"embed"
 	"encoding/json"
-	"html/template"
 	"math"
 	"net/http"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -27,6 +23,8 @@ type Denial struct {
 	Members map[string]any
 	// Type replaces the problem type, where a registered one exists.
 	Type string
+	// Header holds further fields of the answer, such as Allow or RateLimit, by canonical name.
+	Header http.Header
 	// Close ends the connection after the answer (HTTP/1.1).
 	Close bool
 }
@@ -50,6 +48,9 @@ const ProblemType = "urn:vazel:problem:"
 // client prefers it, a page; neither repeats anything that the client sent.
 // If a response has already begun, it is broken off, so that it can't be taken
 // for a whole one.
+//
+// A 401 carries no WWW-Authenticate: the certificate is asked for in the TLS
+// handshake, for which no authentication scheme of HTTP is registered.
 func Deny(w http.ResponseWriter, r *http.Request, status int, d Denial) {
 	rec := RecordOf(r.Context())
 	if rec == nil {
@@ -63,11 +64,12 @@ func Deny(w http.ResponseWriter, r *http.Request, status int, d Denial) {
 	}
 	h := w.Header()
 	for name := range h {
-		switch name {
-		case "Alt-Svc", "Allow", "Ratelimit", "Ratelimit-Policy", "Vary", "Proxy-Status", "Access-Control-Allow-Origin":
-		default:
+		if !keptByDeny(name) {
 			delete(h, name)
 		}
+	}
+	for name, values := range d.Header {
+		h[name] = values
 	}
 	h["Cache-Control"] = []string{"no-store"}
 	h["X-Content-Type-Options"] = []string{"nosniff"}
@@ -75,31 +77,43 @@ func Deny(w http.ResponseWriter, r *http.Request, status int, d Denial) {
 	if d.RetryAfter > 0 {
 		h["Retry-After"] = []string{strconv.FormatInt(int64(math.Ceil(d.RetryAfter.Seconds())), 10)}
 	}
-	if d.Close && rec.Protocol != "h2" && rec.Protocol != "h3" {
+	if d.Close && r.ProtoMajor <= 1 {
 		h["Connection"] = []string{"close"}
 	}
 	bulgarian := prefersBulgarian(r.Header["Accept-Language"])
 	text := textOf(d.Reason, status)
 	var body []byte
 	if prefersHTML(r.Header["Accept"]) {
+		page := refusalPage()
 		h["Content-Type"] = []string{"text/html; charset=utf-8"}
-		h["Content-Security-Policy"] = []string{"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"}
+		h["Content-Security-Policy"] = page.policy
 		h["Referrer-Policy"] = []string{"no-referrer"}
-		body = page(text, status, rec, bulgarian)
+		body = page.render(text, status, rec, bulgarian)
 	} else {
 		h["Content-Type"] = []string{"application/problem+json"}
 		body = problem(text, status, rec, &d, bulgarian)
 	}
+	h["Content-Language"] = []string{"en"}
 	if bulgarian {
 		h["Content-Language"] = []string{"bg"}
-	} else {
-		h["Content-Language"] = []string{"en"}
 	}
 	h["Content-Length"] = []string{strconv.Itoa(len(body))}
 	w.WriteHeader(status)
 	if r.Method != http.MethodHead {
 		w.Write(body)
 	}
+}
+
+// keptByDeny reports whether a field that is set already belongs to the refusal
+// too. Everything else may be the beginning of another answer: an upstream's
+// type, length or cookies.
+func keptByDeny(name string) bool {
+	switch name {
+	case "Alt-Svc", "Allow", "Ratelimit", "Ratelimit-Policy", "Vary", "Proxy-Status", "Strict-Transport-Security", "Sec-Websocket-Version",
+		"Access-Control-Allow-Origin", "Access-Control-Expose-Headers":
+		return true
+	}
+	return false
 }
 
 // problem is the document of RFC 9457.
@@ -129,91 +143,4 @@ func problem(t Text, status int, rec *Record, d *Denial, bulgarian bool) []byte 
 		b, _ = json.Marshal(map[string]any{"type": kind, "title": l.Title, "status": status, "incident_id": rec.ID})
 	}
 	return append(b, '\n')
-}
-
-//go:embed pages/refusal.html
-var pageFiles embed.FS
-
-// pageTemplate is parsed when the first page is needed.
-var pageTemplate = sync.OnceValue(func() *template.Template {
-	return template.Must(template.ParseFS(pageFiles, "pages/refusal.html"))
-})
-
-type pageData struct {
-	Status int
-	ID     string
-	Org    string
-	Lang   string
-	Parts  []pagePart
-}
-
-type pagePart struct {
-	Lang, Incident, Organization string
-	Text                         Localized
-}
-
-func page(t Text, status int, rec *Record, bulgarian bool) []byte {
-	bg := pagePart{"bg", "Номер на случая", "Организация", t.Bulgarian}
-	en := pagePart{"en", "Incident number", "Organization", t.English}
-	data := pageData{Status: status, ID: rec.ID, Org: rec.OrgName, Lang: "en", Parts: []pagePart{en, bg}}
-	if bulgarian {
-		data.Lang, data.Parts = "bg", []pagePart{bg, en}
-	}
-	var b bytes.Buffer
-	if err := pageTemplate().Execute(&b, data); err != nil {
-		return []byte(rec.ID + "\n")
-	}
-	return b.Bytes()
-}
-
-// prefersHTML reports whether Accept names text/html with at least the weight
-// of JSON (RFC 9110 12.5.1). Programs that accept anything get JSON.
-func prefersHTML(accept []string) bool {
-	html, json := -1.0, 0.0
-	for _, v := range accept {
-		for part := range strings.SplitSeq(v, ",") {
-			kind, q := weighted(part)
-			switch kind {
-			case "text/html", "application/xhtml+xml":
-				html = max(html, q)
-			case "application/json", "application/problem+json":
-				json = max(json, q)
-			}
-		}
-	}
-	return html > 0 && html >= json
-}
-
-// prefersBulgarian reports whether Accept-Language weighs Bulgarian at least as
-// much as English. Without the field it is English: then a program is asking.
-func prefersBulgarian(fields []string) bool {
-	bg, en := 0.0, 0.0
-	for _, v := range fields {
-		for part := range strings.SplitSeq(v, ",") {
-			tag, q := weighted(part)
-			switch primary, _, _ := strings.Cut(tag, "-"); primary {
-			case "bg":
-				bg = max(bg, q)
-			case "en":
-				en = max(en, q)
-			}
-		}
-	}
-	return bg > 0 && bg >= en
-}
-
-// weighted splits "value;q=0.5".
-func weighted(s string) (value string, q float64) {
-	value, params, _ := strings.Cut(s, ";")
-	q = 1
-	for p := range strings.SplitSeq(params, ";") {
-		if v, ok := strings.CutPrefix(strings.TrimSpace(p), "q="); ok {
-			f, err := strconv.ParseFloat(v, 64)
-			if err != nil || f < 0 || f > 1 {
-				f = 0
-			}
-			q = f
-		}
-	}
-	return strings.ToLower(strings.TrimSpace(value)), q
 }

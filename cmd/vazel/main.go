@@ -1,0 +1,90 @@
+// Command vazel is the gateway and the tools around it.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// version is set by the linker.
+var version = "development"
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// command is one subcommand.
+type command struct {
+	name, args, help string
+	run              func(ctx context.Context, args []string, out, errs io.Writer) error
+}
+
+// commands are shown in this order.
+func commands() []command {
+	return []command{
+		{"run", "[-config PATH]", "serve until SIGTERM; SIGHUP reloads", runCommand},
+		{"check", "[-config PATH] [-json]", "say everything that is wrong with a configuration", checkCommand},
+		{"reload", "[-config PATH | -admin ADDRESS]", "make the running gateway read its configuration again", reloadCommand},
+		{"fmt", "[-w] [-d] FILE...", "format configuration files", fmtCommand},
+		{"schema", "", "print the JSON Schema of the configuration", schemaCommand},
+		{"manual", "", "print the reference manual of the configuration", manualCommand},
+		{"certs", "dev | inspect ...", "make development certificates; say what a certificate proves", certsCommand},
+		{"demo", "[flags]", "run a whole node with example services", demoCommand},
+		{"version", "", "print the version", versionCommand},
+	}
+}
+
+// errUsage ends the program with exit code 2 after what was wrong was printed.
+var errUsage = errors.New("usage")
+
+// errFailed ends it with exit code 1 after everything was printed.
+var errFailed = errors.New("failed")
+
+func run(args []string, out, errs io.Writer) int {
+	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		usage(out)
+		if len(args) == 0 {
+			return 2
+		}
+		return 0
+	}
+	for _, c := range commands() {
+		if c.name != args[0] {
+			continue
+		}
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		err := c.run(ctx, args[1:], out, errs)
+		switch {
+		case err == nil:
+			return 0
+		case errors.Is(err, errUsage):
+			return 2
+		case errors.Is(err, errFailed):
+			return 1
+		}
+		fmt.Fprintf(errs, "vazel %s: %v\n", c.name, err)
+		return 1
+	}
+	fmt.Fprintf(errs, "vazel: unknown command %q\n\n", args[0])
+	usage(errs)
+	return 2
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "Vazel, the secure e-government internet node\n\nUsage: vazel COMMAND\n\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-8s %-32s %s\n", c.name, c.args, c.help)
+	}
+	fmt.Fprint(w, "\n-config is a file, or a folder with vazel.yaml; default: /etc/vazel, or $VAZEL_CONFIG.\n")
+}
+
+func versionCommand(_ context.Context, _ []string, out, _ io.Writer) error {
+	fmt.Fprintln(out, "vazel", version)
+	return nil
+}

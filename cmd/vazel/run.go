@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/vazel-gateway/vazel/config"
+	"github.com/vazel-gateway/vazel/gateway"
+	"github.com/vazel-gateway/vazel/gateway/admin"
+)
+
+// configFlag adds -config to a flag set.
+func configFlag(f *flag.FlagSet) *string {
+	def := os.Getenv("VAZEL_CONFIG")
+	if def == "" {
+		def = "/etc/vazel"
+	}
+	return f.String("config", def, "configuration: a file, or a folder with vazel.yaml")
+}
+
+// parse reads the flags of a command that takes no other arguments.
+func parse(f *flag.FlagSet, args []string, errs io.Writer) error {
+	f.SetOutput(errs)
+	if err := f.Parse(args); err != nil {
+		return errUsage
+	}
+	if f.NArg() > 0 {
+		fmt.Fprintf(errs, "vazel %s: unexpected argument %q\n", f.Name(), f.Arg(0))
+		return errUsage
+	}
+	return nil
+}
+
+func runCommand(ctx context.Context, args []string, out, errs io.Writer) error {
+	f := flag.NewFlagSet("run", flag.ContinueOnError)
+	path := configFlag(f)
+	level := f.String("log-level", "info", "debug, info, warn or error")
+	state := f.String("state", "", "folder for what must survive a restart; default: $STATE_DIRECTORY, or state beside the configuration")
+	watch := f.Bool("watch", true, "reload when a configuration file changes")
+	if err := parse(f, args, errs); err != nil {
+		return err
+	}
+	return runGateway(ctx, runOptions{Config: *path, Level: *level, StateDir: *state, Watch: *watch, Errors: errs})
+}
+
+// runOptions is how a gateway is run.
+type runOptions struct {
+	Config   string
+	Level    string
+	StateDir string
+	Watch    bool
+	Errors   io.Writer     // for what is wrong with the configuration, and the program's log
+	Ready    func(r ready) // called once, when everything is served
+}
+
+// ready says where a gateway that serves can be reached.
+type ready struct{ Admin string }
+
+// runGateway serves until ctx ends and the drain is over.
+func runGateway(ctx context.Context, o runOptions) error {
+	log, err := newLog(o.Level, o.Errors)
+	if err != nil {
+		return err
+	}
+	defer log.Sync()
+	cfg, err := config.Load(o.Config)
+	if err != nil {
+		fmt.Fprintln(o.Errors, err)
+		return errFailed
+	}
+	for _, w := range cfg.Warnings {
+		log.Warn("configuration", zap.String("at", fmt.Sprintf("%s:%d:%d", w.File, w.Line, w.Column)), zap.String("message", w.Message))
+	}
+	if o.StateDir == "" {
+		if o.StateDir = os.Getenv("STATE_DIRECTORY"); o.StateDir == "" {
+			o.StateDir = filepath.Join(cfg.Dir, "state")
+		}
+	}
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler, collectors.MetricsGC)),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
+	g, err := gateway.New(gateway.Options{Log: log, Registerer: reg, StateDir: o.StateDir, Version: version})
+	if err != nil {
+		return err
+	}
+	r := &reloader{gateway: g, path: o.Config, current: cfg, log: log}
+	a, err := admin.Listen(cfg.Admin, admin.Options{Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload})
+	if err != nil {
+		return err
+	}
+	adminDone := make(chan error, 1)
+	go func() { adminDone <- a.Serve() }()
+	defer func() {
+		c, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancel()
+		a.Shutdown(c)
+		<-adminDone
+	}()
+	if err := g.Apply(cfg); err != nil {
+		return err
+	}
+
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	runCtx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	wg.Go(func() { r.onSignal(runCtx, hup) })
+	if o.Watch {
+		wg.Go(func() { r.onChange(runCtx) })
+	}
+	log.Info("serving", zap.String("version", version), zap.String("admin", a.Address()), zap.Int("services", len(cfg.Services)), zap.Int("organizations", len(cfg.Callers)))
+	daemon.SdNotify(false, daemon.SdNotifyReady)
+	if o.Ready != nil {
+		o.Ready(ready{Admin: a.Address()})
+	}
+	defer daemon.SdNotify(false, daemon.SdNotifyStopping)
+	return g.Run(ctx)
+}
+
+// newLog makes the program's own log: JSON lines, one for each event.
+func newLog(level string, w io.Writer) (*zap.Logger, error) {
+	l, err := zapcore.ParseLevel(level)
+	if err != nil {
+		return nil, fmt.Errorf("log-level %q: write debug, info, warn or error", level)
+	}
+	enc := zap.NewProductionEncoderConfig()
+	enc.TimeKey, enc.EncodeTime = "@timestamp", utcTime
+	enc.MessageKey, enc.LevelKey, enc.NameKey = "message", "log.level", "log.logger"
+	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(enc), zapcore.Lock(zapcore.AddSync(w)), l)), nil
+}
+
+func utcTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
+	enc.AppendString(t.UTC().Format("2006-01-02T15:04:05.000Z"))
+}
+
+// reloader applies what stands on disk.
+type reloader struct {
+	gateway *gateway.Gateway
+	path    string
+	log     *zap.Logger
+
+	mu      sync.Mutex
+	current *config.Config
+}
+
+// reload loads and applies the configuration; on an error the former one stays
+// in force, and so do the files that were right.
+func (r *reloader) reload() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	daemon.SdNotify(false, daemon.SdNotifyReloading)
+	defer daemon.SdNotify(false, daemon.SdNotifyReady)
+	start := time.Now()
+	next, err := config.LoadWith(r.current, r.path)
+	if err != nil {
+		r.gateway.ReloadFailed(err)
+		r.log.Error("configuration refused; the former one stays in force", zap.Error(err))
+		return err
+	}
+	if err := r.gateway.Apply(next); err != nil {
+		r.log.Error("configuration refused; the former one stays in force", zap.Error(err))
+		return err
+	}
+	r.current = next
+	r.log.Info("configuration applied", zap.String("hash", next.Hash), zap.Duration("took", time.Since(start)))
+	return errors.Join()
+}
+
+func (r *reloader) onSignal(ctx context.Context, hup <-chan os.Signal) {
+	for {
+		select {
+		case <-hup:
+			if err := r.gateway.ReopenLogs(); err != nil {
+				r.log.Error("log files could not be opened anew", zap.Error(err))
+			}
+			r.reload()
+		case <-ctx.Done():
+			return
+		}
+	}
+}

@@ -1,0 +1,187 @@
+// Package admin serves operators on a listener of their own: metrics, health
+// and reload. It must never be reachable from outside; it does not own what it
+// shows.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"go.uber.org/zap"
+
+	"github.com/vazel-gateway/vazel/config"
+)
+
+// Options is what a Server needs from the process.
+type Options struct {
+	Log      *zap.Logger
+	Gatherer prometheus.Gatherer
+	Ready    func() bool
+	// Reload loads the configuration from disk and applies it.
+	Reload func() error
+}
+
+// Server is the admin listener.
+type Server struct {
+	o        Options
+	address  string
+	listener net.Listener
+	http     *http.Server
+	hosts    []string
+}
+
+// Listen opens the admin listener that c asks for.
+func Listen(c config.Admin, o Options) (*Server, error) {
+	s := &Server{o: o, address: c.Listen}
+	network, address := "tcp", c.Listen
+	if path, ok := strings.CutPrefix(c.Listen, "unix:"); ok {
+		network, address = "unix", path
+		if err := removeStale(path); err != nil {
+			return nil, fmt.Errorf("admin: %w", err)
+		}
+	}
+	l, err := net.Listen(network, address)
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
+	}
+	if network == "unix" {
+		if err := os.Chmod(address, 0o660); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("admin: %w", err)
+		}
+	}
+	s.listener = l
+	s.hosts = append([]string{"localhost"}, c.Hosts...)
+	if host, _, err := net.SplitHostPort(l.Addr().String()); err == nil {
+		s.hosts = append(s.hosts, host)
+	}
+	s.http = &http.Server{
+		Handler:           s.handler(),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+	return s, nil
+}
+
+// removeStale removes a socket that nobody listens on.
+func removeStale(path string) error {
+	if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if c, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		c.Close()
+		return fmt.Errorf("%s: another program listens there", path)
+	}
+	return os.Remove(path)
+}
+
+// Address is where the listener is, with the port that was chosen.
+func (s *Server) Address() string {
+	if s.listener.Addr().Network() == "unix" {
+		return "unix:" + s.listener.Addr().String()
+	}
+	return s.listener.Addr().String()
+}
+
+// Serve answers until Shutdown.
+func (s *Server) Serve() error {
+	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// Shutdown lets answers under way finish until ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error { return s.http.Shutdown(ctx) }
+
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.o.Gatherer, promhttp.HandlerOpts{
+		EnableOpenMetrics: true, MaxRequestsInFlight: 4, Timeout: 30 * time.Second,
+	}))
+	mux.HandleFunc("GET /-/healthy", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, "healthy")
+	})
+	mux.HandleFunc("GET /-/ready", func(w http.ResponseWriter, r *http.Request) {
+		if !s.o.Ready() {
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	mux.HandleFunc("POST /-/reload", s.reload)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/reload (POST)\n")
+	})
+	return s.guard(mux)
+}
+
+// reload answers with every mistake that kept the configuration from being applied.
+func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Content-Type", "application/json")
+	err := s.o.Reload()
+	if err == nil {
+		json.NewEncoder(w).Encode(map[string]any{"result": "applied"})
+		return
+	}
+	w.WriteHeader(http.StatusUnprocessableEntity)
+	json.NewEncoder(w).Encode(map[string]any{"result": "refused", "error": err.Error()})
+}
+
+// guard keeps web pages of other origins out: a browser on the operator's
+// machine can be led here by a name that resolves to a loopback address.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Cache-Control", "no-store")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		if s.listener.Addr().Network() != "unix" && !s.knownHost(r.Host) {
+			http.Error(w, "this name is not configured in admin.hosts", http.StatusMisdirectedRequest)
+			return
+		}
+		if o := r.Header.Get("Origin"); o != "" && o != "http://"+r.Host {
+			http.Error(w, "requests from other origins are refused", http.StatusForbidden)
+			return
+		}
+		if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+			http.Error(w, "requests from other sites are refused", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (s *Server) knownHost(hostport string) bool {
+	host := hostport
+	if h, _, err := net.SplitHostPort(hostport); err == nil {
+		host = h
+	}
+	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
+	if a, err := netip.ParseAddr(host); err == nil {
+		// An address can't be made to resolve elsewhere.
+		return a.IsLoopback() || slices.Contains(s.hosts, host) || s.anyAddress()
+	}
+	return slices.Contains(s.hosts, strings.ToLower(strings.TrimSuffix(host, ".")))
+}
+
+// anyAddress reports whether the listener is on all addresses of the machine.
+func (s *Server) anyAddress() bool {
+	host, _, err := net.SplitHostPort(s.listener.Addr().String())
+	a, perr := netip.ParseAddr(host)
+	return err == nil && perr == nil && a.IsUnspecified()
+}

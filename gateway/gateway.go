@@ -1,0 +1,235 @@
+// Package gateway owns the request path: sockets, TLS connections, the choice
+// of the route and what an upstream is told. It owns the snapshot that a
+// configuration becomes and how one replaces another.
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/config"
+	"github.com/vazel-gateway/vazel/gateway/proxy"
+	"github.com/vazel-gateway/vazel/middleware"
+)
+
+// Options is what a Gateway needs from the process.
+type Options struct {
+	Log        *zap.Logger
+	Registerer prometheus.Registerer
+	StateDir   string // for what must survive a restart; made if absent
+	Version    string
+}
+
+// Gateway is the process: it lives until it is drained, while configurations
+// come and go.
+type Gateway struct {
+	log      *zap.Logger
+	metrics  *metrics
+	certs    *certs.Manager
+	proxies  *proxy.Manager
+	engines  *middleware.Engines
+	observer *middleware.Observer
+	conns    *connections
+
+	handler    http.Handler // of requests over TLS and QUIC
+	redirector http.Handler // of plain requests
+	snapshot   atomic.Pointer[snapshot]
+	servers    atomic.Pointer[servers]
+	quicConns  sync.Map // *quic.Conn -> *conn, until its context is made
+
+	base     context.Context // of every connection; ends after the drain
+	cancel   context.CancelFunc
+	stopping chan struct{} // closed when draining begins
+	stopOnce sync.Once
+
+	mu      sync.Mutex // serializes Apply and the drain
+	sockets sockets
+	retired []*servers // still serve connections of former bounds
+	closed  bool
+}
+
+// New makes a Gateway. It opens nothing.
+func New(o Options) (*Gateway, error) {
+	g := &Gateway{log: o.Log, stopping: make(chan struct{})}
+	g.base, g.cancel = context.WithCancel(context.Background())
+	g.metrics = newMetrics(o.Registerer, o.Version)
+	g.certs = certs.NewManager(certs.Options{Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})
+	g.proxies = proxy.NewManager(proxy.Options{Log: o.Log.Named("upstream"), Registerer: o.Registerer})
+	var err error
+	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests}); err != nil {
+		return nil, err
+	}
+	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log})
+	g.conns = newConnections(g.metrics.requests)
+	g.certs.OnTrustChange(g.withdraw)
+	g.handler = g.observer.Handler(http.HandlerFunc(g.handle))
+	g.redirector = g.observer.Handler(g.certs.HTTPChallenge(http.HandlerFunc(g.redirect)))
+	g.sockets.open = map[string]*socket{}
+	if g.sockets.inherited, err = inherit(); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// Apply makes c the configuration in force, or changes nothing and says why.
+// Requests under way finish under the former one.
+func (g *Gateway) Apply(c *config.Config) (err error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.closed {
+		return errors.New("the gateway is stopping")
+	}
+	defer func() { g.metrics.reloaded(c, err) }()
+
+	// Everything that can fail comes first.
+	next, err := g.build(c)
+	if err != nil {
+		return err
+	}
+	logs, err := g.observer.OpenLogs(c.AccessLog.Output)
+	if err != nil {
+		return err
+	}
+	fresh, err := g.sockets.openNew(c, g.quicTLS(), g.quicConf())
+	if err != nil {
+		g.observer.Discard(logs)
+		return err
+	}
+
+	if err := g.engines.Audit.Open(c.AuditLog.Output); err != nil {
+		for _, s := range fresh {
+			s.closeNow()
+		}
+		g.observer.Discard(logs)
+		return err
+	}
+
+	// From here on nothing can fail.
+	former := g.snapshot.Load()
+	g.observer.Use(logs, next.trusted)
+	if s := g.servers.Load(); s == nil || s.limits != c.Limits {
+		if s != nil {
+			g.retired = append(g.retired, s)
+		}
+		g.servers.Store(g.newServers(c.Limits))
+	}
+	g.snapshot.Store(next)
+	g.certs.Activate(next.certs)
+	g.proxies.Activate(next.pools)
+	for _, s := range fresh {
+		g.sockets.open[s.key()] = s
+		g.serve(s)
+	}
+	g.closeUnwanted(c)
+	if former != nil {
+		g.withdraw()
+	}
+	return nil
+}
+
+// closeUnwanted stops accepting on sockets that c does not name.
+func (g *Gateway) closeUnwanted(c *config.Config) {
+	want := map[string]bool{}
+	for _, k := range wanted(c) {
+		want[k[0]+" "+k[1]] = true
+	}
+	for key, s := range g.sockets.open {
+		if !want[key] {
+			delete(g.sockets.open, key)
+			s.stopAccepting()
+			g.log.Info("address closed", zap.String("listener", s.address), zap.String("network", s.network))
+		}
+	}
+}
+
+// Run does the background work until ctx ends, then drains: nothing new is
+// accepted, requests under way finish, and what is left after the configured
+// time is closed.
+func (g *Gateway) Run(ctx context.Context) error {
+	var wg sync.WaitGroup
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	wg.Go(func() {
+		if err := g.certs.Run(background); err != nil && !errors.Is(err, context.Canceled) {
+			g.log.Error("certificates are no longer renewed", zap.Error(err))
+		}
+	})
+	<-ctx.Done()
+	g.drain()
+	stop()
+	wg.Wait()
+	return nil
+}
+
+// Ready reports whether the gateway serves and is not draining.
+func (g *Gateway) Ready() bool {
+	select {
+	case <-g.stopping:
+		return false
+	default:
+		return g.snapshot.Load() != nil
+	}
+}
+
+// drain ends in bounded time, whatever clients do.
+func (g *Gateway) drain() {
+	g.stopOnce.Do(func() { close(g.stopping) })
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.closed = true
+	limit := 30 * time.Second
+	if s := g.snapshot.Load(); s != nil {
+		limit = s.config.Limits.DrainTimeout.Std()
+	}
+	g.log.Info("draining", zap.Int("connections", g.conns.len()), zap.Duration("at_most", limit))
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	for _, s := range g.sockets.open {
+		s.stopAccepting()
+	}
+	var wg sync.WaitGroup
+	for _, s := range append(g.retired, g.servers.Load()) {
+		if s != nil {
+			wg.Go(func() { s.shutdown(ctx) })
+		}
+	}
+	wg.Wait()
+	g.conns.waitEmpty(ctx) // WebSockets, which the servers no longer know
+	g.conns.each(func(c *conn) { c.close() })
+	g.cancel()
+	for _, s := range g.sockets.open {
+		s.closeNow()
+	}
+	g.proxies.Close(ctx)
+	g.observer.Close()
+	g.engines.Close()
+	g.log.Info("drained")
+}
+
+// ReloadFailed notes a configuration that could not even be loaded.
+func (g *Gateway) ReloadFailed(err error) { g.metrics.reloaded(nil, err) }
+
+// ReopenLogs opens log files anew, after they were moved away.
+func (g *Gateway) ReopenLogs() error {
+	return errors.Join(g.observer.Reopen(), g.engines.Reopen())
+}
+
+// buildRevision is what the Go toolchain noted of the source.
+func buildRevision() string {
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value
+			}
+		}
+	}
+	return "unknown"
+}

@@ -1,0 +1,202 @@
+package gateway
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/gateway/h1"
+	"github.com/vazel-gateway/vazel/middleware"
+)
+
+// handle takes a request from the wire to the chain of its route. What it
+// settles here (host, path, organization) is what every later step uses.
+func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
+	rec := middleware.RecordOf(r.Context())
+	snap := g.snapshot.Load()
+	c := connOf(r.Context())
+	if m := h1.MalformedOf(r.Context()); m != nil {
+		g.reject(w, r, m.Status, middleware.Denial{By: "http", Reason: m.Reason, Detail: m.Detail, Close: true})
+		return
+	}
+	if c == nil || r.TLS == nil {
+		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "request without a known connection", Close: true})
+		return
+	}
+	if l := snap.listens[c.Listener]; l != nil && l.altSvc != nil && c.Protocol != "h3" {
+		w.Header()["Alt-Svc"] = l.altSvc
+	}
+	limits := &snap.config.Limits
+
+	if d, status := checkHead(r, limits); status != 0 {
+		g.reject(w, r, status, d)
+		return
+	}
+	host, ok := canonicalHost(r.Host)
+	if !ok {
+		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_host", Detail: "Host is missing or not a host name"})
+		return
+	}
+	rec.Host = host
+	svc := snap.hosts.find(host)
+	switch {
+	case svc == nil:
+		g.reject(w, r, http.StatusMisdirectedRequest, middleware.Denial{By: "routing", Reason: "unknown_host"})
+		return
+	case c.sni != host && (c.sni != "" || svc.mtls != certs.MTLSOff):
+		// The handshake was made for another host, and with it the decision
+		// whether to ask for a certificate (RFC 9110 15.5.20).
+		g.reject(w, r, http.StatusMisdirectedRequest, middleware.Denial{By: "routing", Reason: "sni_host_mismatch"})
+		return
+	}
+	rec.Service = svc.name
+
+	raw, d, status := requestTarget(r, limits)
+	if status != 0 {
+		g.reject(w, r, status, d)
+		return
+	}
+	t, err := canonicalTarget(raw)
+	if err != nil {
+		g.reject(w, r, http.StatusBadRequest, badTarget(err))
+		return
+	}
+	rec.Path = t.escaped
+	if t.escaped != r.URL.Path || r.URL.RawPath != "" || r.URL.RawQuery != t.query || r.URL.Host != "" {
+		r.URL = &url.URL{Path: t.decoded, RawPath: t.escaped, RawQuery: t.query, ForceQuery: t.hasMark && t.query == ""}
+	}
+	r.Host = spellHost(r.Host, host)
+
+	if svc.mtls != certs.MTLSOff {
+		p := c.identify(snap.certs, r.TLS, rec.Start)
+		rec.Identity = p.identity
+		if p.identity.Reason == "" {
+			rec.Organization = p.identity.Organization
+			rec.OrgName = snap.config.Callers[rec.Organization].Name
+		}
+	}
+
+	found, allowed := svc.find(r, t)
+	if found == nil {
+		if allowed != nil {
+			w.Header()["Allow"] = []string{strings.Join(allowed, ", ")}
+			g.reject(w, r, http.StatusMethodNotAllowed, middleware.Denial{By: "methods", Reason: "method_not_allowed"})
+			return
+		}
+		g.reject(w, r, http.StatusNotFound, middleware.Denial{By: "routing", Reason: "not_found"})
+		return
+	}
+	rec.Route = found.name
+
+	rc := http.NewResponseController(w)
+	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+		r.Body = newStallBody(r.Body, rc, limits.BodyTimeout.Std())
+	}
+	sw := newStallWriter(w, rc, limits.WriteTimeout.Std())
+	defer sw.done()
+	found.handler.ServeHTTP(sw, r)
+}
+
+// reject refuses a request before its route is known.
+func (g *Gateway) reject(w http.ResponseWriter, r *http.Request, status int, d middleware.Denial) {
+	listener := ""
+	if c := middleware.ConnOf(r.Context()); c != nil {
+		listener = c.Listener
+	}
+	g.metrics.requests.Rejected(listener, d.Reason)
+	if ce := g.log.Check(zap.DebugLevel, "request refused before routing"); ce != nil {
+		ce.Write(zap.String("reason", d.Reason), zap.String("detail", d.Detail))
+	}
+	middleware.Deny(w, r, status, d)
+}
+
+// redirect sends plain requests to https on the same host.
+func (g *Gateway) redirect(w http.ResponseWriter, r *http.Request) {
+	rec := middleware.RecordOf(r.Context())
+	snap := g.snapshot.Load()
+	if m := h1.MalformedOf(r.Context()); m != nil {
+		g.reject(w, r, m.Status, middleware.Denial{By: "http", Reason: m.Reason, Detail: m.Detail, Close: true})
+		return
+	}
+	host, ok := canonicalHost(r.Host)
+	if !ok {
+		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_host"})
+		return
+	}
+	rec.Host = host
+	svc := snap.hosts.find(host)
+	if svc == nil {
+		g.reject(w, r, http.StatusMisdirectedRequest, middleware.Denial{By: "routing", Reason: "unknown_host"})
+		return
+	}
+	rec.Service = svc.name
+	raw, d, status := requestTarget(r, &snap.config.Limits)
+	if status != 0 {
+		g.reject(w, r, status, d)
+		return
+	}
+	t, err := canonicalTarget(raw)
+	if err != nil {
+		g.reject(w, r, http.StatusBadRequest, badTarget(err))
+		return
+	}
+	rec.Path = t.escaped
+	port := ""
+	if c := connOf(r.Context()); c != nil {
+		if l := snap.listens[c.Listener]; l != nil && l.port != 443 && l.port != 0 {
+			port = ":" + itoa(l.port)
+		}
+	}
+	if strings.Contains(host, ":") {
+		host = "[" + host + "]"
+	}
+	to := "https://" + host + port + t.escaped
+	if t.hasMark {
+		to += "?" + t.query
+	}
+	h := w.Header()
+	h["Location"] = []string{to}
+	h["Content-Length"] = []string{"0"}
+	h["Connection"] = []string{"close"} // nothing more is to be had here
+	w.WriteHeader(http.StatusPermanentRedirect)
+}
+
+// withdraw ends the connections whose certificate no longer lets them in, and
+// only those.
+func (g *Gateway) withdraw() {
+	snap := g.snapshot.Load()
+	if snap == nil {
+		return
+	}
+	g.conns.each(func(c *conn) {
+		former := c.proven.Load()
+		if former == nil {
+			return // never showed a certificate where one is asked for
+		}
+		svc := snap.hosts.find(c.sni)
+		if svc == nil || svc.mtls == certs.MTLSOff {
+			if svc == nil {
+				c.close()
+			}
+			return
+		}
+		if former.identity.Reason != "" || former.identity.Leaf == nil {
+			return // was refused; each request is decided anew
+		}
+		now := snap.certs.Identify(peerState(former), time.Now())
+		if now.Reason != "" || now.Organization != former.identity.Organization || !svc.callers[now.Organization] {
+			g.log.Info("connection ended, for its organization lost its right",
+				zap.String("organization", former.identity.Organization), zap.String("reason", string(now.Reason)), zap.String("service", svc.name))
+			reason := string(now.Reason)
+			if reason == "" {
+				reason = string(certs.NotAllowed)
+			}
+			g.metrics.withdrawn.WithLabelValues(former.identity.Organization, reason).Inc()
+			c.close()
+		}
+	})
+}

@@ -1,0 +1,422 @@
+package gateway
+
+import (
+	"bufio"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/coreos/go-systemd/v22/activation"
+	"github.com/quic-go/quic-go"
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+
+	"github.com/vazel-gateway/vazel/config"
+)
+
+// socket is one open address. What is spoken on it is asked of the current
+// snapshot for each connection, so that a reload can change it without closing
+// anything.
+type socket struct {
+	network, address string // "tcp" or "udp", and as configured
+	tcp              net.Listener
+	udp              *quic.Transport
+	quic             *quic.Listener
+	packets          net.PacketConn
+	served           sync.WaitGroup
+}
+
+func (s *socket) key() string { return s.network + " " + s.address }
+
+// sockets are the open addresses of the process.
+type sockets struct {
+	inherited []inherited // from systemd or from the process before us
+	open      map[string]*socket
+}
+
+type inherited struct {
+	listener net.Listener
+	packets  net.PacketConn
+}
+
+// inherit takes over the sockets that systemd passed to the process.
+func inherit() (found []inherited, err error) {
+	for _, f := range activation.Files(true) {
+		if l, err := net.FileListener(f); err == nil {
+			found = append(found, inherited{listener: l})
+		} else if p, err := net.FilePacketConn(f); err == nil {
+			found = append(found, inherited{packets: p})
+		} else {
+			return found, fmt.Errorf("socket %q passed by systemd: %w", f.Name(), err)
+		}
+		f.Close()
+	}
+	return found, nil
+}
+
+// wanted lists the sockets that a configuration needs.
+func wanted(c *config.Config) (keys [][2]string) {
+	for _, l := range c.Listen {
+		tcp := l.Redirect != ""
+		for _, p := range l.Protocols {
+			tcp = tcp || p != "h3"
+			if p == "h3" && l.Redirect == "" {
+				keys = append(keys, [2]string{"udp", l.Address})
+			}
+		}
+		if tcp {
+			keys = append(keys, [2]string{"tcp", l.Address})
+		}
+	}
+	return keys
+}
+
+// openNew opens the sockets that c needs and that are not open yet. They accept
+// nothing before they are served. On an error nothing stays open that was not.
+func (ss *sockets) openNew(c *config.Config, quicTLS *tls.Config, quicConf *quic.Config) (fresh []*socket, err error) {
+	for _, k := range wanted(c) {
+		if ss.open[k[0]+" "+k[1]] != nil {
+			continue
+		}
+		s := &socket{network: k[0], address: k[1]}
+		if k[0] == "tcp" {
+			s.tcp, err = ss.listenTCP(k[1])
+		} else if s.packets, err = ss.listenUDP(k[1]); err == nil {
+			err = s.listenQUIC(quicTLS, quicConf)
+		}
+		if err != nil {
+			for _, s := range append(fresh, s) {
+				s.closeNow()
+			}
+			return nil, fmt.Errorf("listen on %s/%s: %w", k[0], k[1], listenHint(err))
+		}
+		fresh = append(fresh, s)
+	}
+	return fresh, nil
+}
+
+func (ss *sockets) listenTCP(address string) (net.Listener, error) {
+	for i, in := range ss.inherited {
+		if in.listener != nil && sameAddress(in.listener.Addr(), address) {
+			ss.inherited[i] = inherited{}
+			return in.listener, nil
+		}
+	}
+	return net.Listen("tcp", address)
+}
+
+func (ss *sockets) listenUDP(address string) (net.PacketConn, error) {
+	for i, in := range ss.inherited {
+		if in.packets != nil && sameAddress(in.packets.LocalAddr(), address) {
+			ss.inherited[i] = inherited{}
+			return in.packets, nil
+		}
+	}
+	return net.ListenPacket("udp", address)
+}
+
+// sameAddress reports whether a socket is the one that address asks for.
+func sameAddress(have net.Addr, address string) bool {
+	h, err := netip.ParseAddrPort(have.String())
+	if err != nil {
+		return false
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err != nil || port != fmt.Sprint(h.Port()) {
+		return false
+	}
+	if host == "" {
+		return h.Addr().IsUnspecified()
+	}
+	w, err := netip.ParseAddr(host)
+	return err == nil && w.Unmap() == h.Addr().Unmap()
+}
+
+// listenHint adds what a sysadmin has to do.
+func listenHint(err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w; another program listens there (ss -ltnup shows which)", err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w; ports below 1024 need CAP_NET_BIND_SERVICE or a systemd socket", err)
+	}
+	return err
+}
+
+func (s *socket) closeNow() {
+	if s.tcp != nil {
+		s.tcp.Close()
+	}
+	if s.quic != nil {
+		s.quic.Close()
+	}
+	if s.udp != nil {
+		s.udp.Close()
+	}
+	if s.packets != nil {
+		s.packets.Close()
+	}
+}
+
+// serve starts accepting. It returns at once; stop ends it.
+func (g *Gateway) serve(s *socket) {
+	s.served.Add(1)
+	if s.network == "tcp" {
+		go func() {
+			defer s.served.Done()
+			g.acceptTCP(s)
+		}()
+		return
+	}
+	go func() {
+		defer s.served.Done()
+		g.acceptQUIC(s)
+	}()
+}
+
+// stopAccepting closes a socket to new connections; those it accepted live on.
+func (s *socket) stopAccepting() {
+	if s.tcp != nil {
+		s.tcp.Close()
+		s.served.Wait()
+	}
+	if s.quic != nil {
+		s.quic.Close() // connections and the packet socket stay
+	}
+}
+
+func (g *Gateway) acceptTCP(s *socket) {
+	pause := time.Duration(0)
+	for {
+		raw, err := s.tcp.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) {
+				return
+			}
+			// Out of file descriptors, or the like: what is open is served on, and
+			// new connections wait in the kernel's queue.
+			g.metrics.acceptErrors.WithLabelValues(s.address).Inc()
+			if pause = min(max(2*pause, 5*time.Millisecond), time.Second); pause < 10*time.Millisecond {
+				g.log.Error("can't accept connections", zap.String("listener", s.address), zap.Error(err))
+			}
+			select {
+			case <-time.After(pause):
+			case <-g.stopping:
+			}
+			continue
+		}
+		pause = 0
+		peer := addrOf(raw.RemoteAddr())
+		snap := g.snapshot.Load()
+		trusted := snap.trusts(peer.Addr())
+		if reason := g.conns.admit(peer.Addr(), snap.config.Limits.MaxConnections, snap.config.Limits.MaxConnectionsPerIP, trusted); reason != "" {
+			g.metrics.requests.ConnectionRejected(s.address, reason)
+			raw.Close()
+			continue
+		}
+		go g.startTCP(s, raw, peer, trusted)
+	}
+}
+
+// startTCP takes a connection through PROXY header and TLS handshake and hands
+// it to the server of its protocol.
+func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted bool) {
+	snap := g.snapshot.Load()
+	l := snap.listens[s.address]
+	c := &conn{}
+	c.Listener, c.Peer, c.Trusted = s.address, peer, trusted
+	cc := &clientConn{Conn: raw, conn: c}
+	opened := g.metrics.requests.ConnectionOpened(s.address, "tcp")
+	cc.done = func() {
+		g.conns.remove(c)
+		g.conns.release(peer.Addr())
+		opened()
+	}
+	c.close = func() { cc.Close() }
+	deadline := time.Now().Add(snap.config.Limits.HeaderTimeout.Std())
+	raw.SetDeadline(deadline)
+	if trusted {
+		cc.br = bufio.NewReaderSize(raw, 512)
+		src, err := readProxyHeader(cc.br)
+		if err != nil {
+			g.metrics.requests.HandshakeError(s.address, "proxy_header")
+			g.log.Debug("connection closed in its PROXY header", zap.String("listener", s.address), zap.String("peer", peer.Addr().String()), zap.Error(err))
+			cc.Close()
+			return
+		}
+		if src.IsValid() {
+			c.Peer = src
+			c.Trusted = snap.trusts(src.Addr())
+		}
+	}
+	if l == nil { // closed by a reload in this moment
+		cc.Close()
+		return
+	}
+	if l.redirect {
+		raw.SetDeadline(time.Time{})
+		c.Protocol = "h1"
+		g.conns.add(c)
+		g.servers.Load().plain.Serve(c.context(g.base), cc, nil)
+		return
+	}
+	tc := tls.Server(cc, l.tls)
+	start := time.Now()
+	ctx, cancel := context.WithDeadline(g.base, deadline)
+	err := tc.HandshakeContext(ctx)
+	cancel()
+	if err != nil {
+		g.metrics.requests.HandshakeError(s.address, handshakeReason(err))
+		g.log.Debug("TLS handshake failed", zap.String("listener", s.address), zap.String("peer", c.Peer.Addr().String()), zap.Error(err))
+		cc.Close()
+		return
+	}
+	raw.SetDeadline(time.Time{})
+	cs := tc.ConnectionState()
+	g.metrics.requests.Handshake(s.address, &cs, time.Since(start))
+	c.sni, _ = canonicalName(cs.ServerName)
+	if cs.NegotiatedProtocol == "h2" {
+		c.Protocol = "h2"
+		g.conns.add(c)
+		g.servers.Load().h2.put(tc)
+		return
+	}
+	c.Protocol = "h1"
+	g.conns.add(c)
+	g.servers.Load().h1.Serve(c.context(g.base), tc, &cs)
+}
+
+// listenQUIC makes the QUIC listener of a packet socket.
+func (s *socket) listenQUIC(tlsConf *tls.Config, conf *quic.Config) (err error) {
+	newcomers := rate.NewLimiter(100, 200)
+	s.udp = &quic.Transport{
+		Conn: s.packets,
+		// Above an ordinary rate of new connections, addresses must prove
+		// themselves by a round trip before they cost a handshake.
+		VerifySourceAddress: func(net.Addr) bool { return !newcomers.Allow() },
+	}
+	s.quic, err = s.udp.Listen(tlsConf, conf)
+	return err
+}
+
+// quicTLS answers QUIC handshakes from the current snapshot.
+func (g *Gateway) quicTLS() *tls.Config {
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		NextProtos: []string{"h3"},
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			snap := g.snapshot.Load()
+			if snap == nil {
+				return nil, errStarting
+			}
+			return snap.certs.ConfigFor(hello, []string{"h3"})
+		},
+	}
+}
+
+// quicConf bounds QUIC connections by the current snapshot.
+func (g *Gateway) quicConf() *quic.Config {
+	return &quic.Config{
+		Allow0RTT: false, // replayed requests would be executed twice
+		GetConfigForClient: func(*quic.ClientInfo) (*quic.Config, error) {
+			snap := g.snapshot.Load()
+			if snap == nil {
+				return nil, errStarting
+			}
+			l := snap.config.Limits
+			return &quic.Config{
+				Allow0RTT:             false,
+				HandshakeIdleTimeout:  l.HeaderTimeout.Std(),
+				MaxIdleTimeout:        l.IdleTimeout.Std(),
+				MaxIncomingStreams:    int64(l.MaxStreams),
+				MaxIncomingUniStreams: 8, // control, QPACK and spare
+			}, nil
+		},
+	}
+}
+
+var errStarting = errors.New("the gateway is starting")
+
+// acceptQUIC serves HTTP/3.
+func (g *Gateway) acceptQUIC(s *socket) {
+	for {
+		qc, err := s.quic.Accept(g.base)
+		if err != nil {
+			return
+		}
+		go g.startQUIC(s, qc)
+	}
+}
+
+func (g *Gateway) startQUIC(s *socket, qc *quic.Conn) {
+	snap := g.snapshot.Load()
+	peer := addrOf(qc.RemoteAddr())
+	if reason := g.conns.admit(peer.Addr(), snap.config.Limits.MaxConnections, snap.config.Limits.MaxConnectionsPerIP, false); reason != "" {
+		g.metrics.requests.ConnectionRejected(s.address, reason)
+		qc.CloseWithError(0x107, "") // H3_EXCESSIVE_LOAD
+		return
+	}
+	opened := g.metrics.requests.ConnectionOpened(s.address, "quic")
+	c := &conn{}
+	c.Listener, c.Peer, c.Protocol = s.address, peer, "h3"
+	c.Trusted = snap.trusts(peer.Addr())
+	cs := qc.ConnectionState().TLS
+	g.metrics.requests.Handshake(s.address, &cs, 0)
+	c.sni, _ = canonicalName(cs.ServerName)
+	c.close = func() { qc.CloseWithError(0x100, "") } // H3_NO_ERROR
+	g.conns.add(c)
+	defer func() {
+		g.conns.remove(c)
+		g.conns.release(peer.Addr())
+		opened()
+	}()
+	server := g.servers.Load().h3
+	g.quicConns.Store(qc, c)
+	defer g.quicConns.Delete(qc)
+	server.ServeQUICConn(qc)
+}
+
+// addrOf is the address of a TCP or UDP peer.
+func addrOf(a net.Addr) netip.AddrPort {
+	switch a := a.(type) {
+	case *net.TCPAddr:
+		p := a.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	case *net.UDPAddr:
+		p := a.AddrPort()
+		return netip.AddrPortFrom(p.Addr().Unmap(), p.Port())
+	}
+	return netip.AddrPort{}
+}
+
+// handshakeReason is the label of a failed handshake.
+func handshakeReason(err error) string {
+	var alert tls.AlertError
+	var ne net.Error
+	text := err.Error()
+	switch {
+	case errors.As(err, &alert), strings.Contains(text, "remote error"):
+		return "client_alert"
+	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
+		return "timeout"
+	case strings.Contains(text, "unsupported versions"), strings.Contains(text, "protocol version"):
+		return "unsupported_version"
+	case strings.Contains(text, "cipher suite"), strings.Contains(text, "no supported elliptic curves"), strings.Contains(text, "signature algorithms"), strings.Contains(text, "application protocol"):
+		return "no_shared_cipher"
+	case strings.Contains(text, "invalid signature"):
+		return "bad_signature"
+	case strings.Contains(text, "no certificate"):
+		return "no_certificate"
+	case strings.Contains(text, "first record does not look like"):
+		return "not_tls"
+	}
+	return "other"
+}

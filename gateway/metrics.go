@@ -1,0 +1,116 @@
+package gateway
+
+import (
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/vazel-gateway/vazel/config"
+	"github.com/vazel-gateway/vazel/middleware"
+)
+
+// metrics are those of the process and its configuration; requests has those
+// of requests and connections.
+type metrics struct {
+	requests     *middleware.Metrics
+	acceptErrors *prometheus.CounterVec
+
+	reloads       *prometheus.CounterVec
+	lastSuccess   prometheus.Gauge
+	lastSuccessAt prometheus.Gauge
+	objects       *prometheus.GaugeVec
+	fileValid     *prometheus.GaugeVec
+	withdrawn     *prometheus.CounterVec
+
+	info *configInfo
+}
+
+// configInfo is vazel_config_info: exactly one series, of the configuration in force.
+type configInfo struct {
+	desc *prometheus.Desc
+	mu   sync.Mutex
+	hash string
+}
+
+func (i *configInfo) Describe(ch chan<- *prometheus.Desc) { ch <- i.desc }
+
+func (i *configInfo) Collect(ch chan<- prometheus.Metric) {
+	i.mu.Lock()
+	hash := i.hash
+	i.mu.Unlock()
+	if hash != "" {
+		ch <- prometheus.MustNewConstMetric(i.desc, prometheus.GaugeValue, 1, hash)
+	}
+}
+
+func newMetrics(reg prometheus.Registerer, version string) *metrics {
+	m := &metrics{
+		requests: middleware.NewMetrics(reg),
+		acceptErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vazel_accept_errors_total", Help: "Connections that the system could not hand over, for example for want of file descriptors.",
+		}, []string{"listener"}),
+		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vazel_config_reloads_total", Help: "Configurations that were applied (success) or refused (failure), the first one included.",
+		}, []string{"result"}),
+		lastSuccess: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vazel_config_last_reload_successful", Help: "1 if the last configuration that was tried is in force, 0 if it was refused.",
+		}),
+		lastSuccessAt: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "vazel_config_last_reload_success_timestamp_seconds", Help: "When the configuration in force was applied.",
+		}),
+		objects: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "vazel_config_objects", Help: "Number of configured objects by kind.",
+		}, []string{"kind"}),
+		fileValid: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "vazel_config_file_valid", Help: "1 if the configuration file is in force as it is on disk, 0 if its last good version is.",
+		}, []string{"file"}),
+		withdrawn: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vazel_connections_withdrawn_total", Help: "Connections that were ended because their organization lost its right.",
+		}, []string{"organization", "reason"}),
+		info: &configInfo{desc: prometheus.NewDesc("vazel_config_info", "Hash of the configuration in force; equal on nodes with equal configuration.", []string{"hash"}, nil)},
+	}
+	build := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "vazel_build_info", Help: "The running program.",
+		ConstLabels: prometheus.Labels{"version": version, "revision": buildRevision(), "goversion": runtime.Version(), "fips": fipsMode()},
+	})
+	build.Set(1)
+	reg.MustRegister(m.acceptErrors, m.reloads, m.lastSuccess, m.lastSuccessAt, m.objects, m.fileValid, m.withdrawn, m.info, build)
+	for _, result := range []string{"success", "failure"} {
+		m.reloads.WithLabelValues(result)
+	}
+	return m
+}
+
+// reloaded notes how an attempt to apply a configuration ended; c is nil if it
+// could not even be loaded.
+func (m *metrics) reloaded(c *config.Config, err error) {
+	if err != nil {
+		m.reloads.WithLabelValues("failure").Inc()
+		m.lastSuccess.Set(0)
+		return
+	}
+	m.reloads.WithLabelValues("success").Inc()
+	m.lastSuccess.Set(1)
+	m.lastSuccessAt.Set(float64(time.Now().UnixNano()) / 1e9)
+	routes, upstreams := 0, 0
+	for _, s := range c.Services {
+		routes += len(s.Routes)
+		upstreams += len(s.Upstreams)
+	}
+	for kind, n := range map[string]int{"services": len(c.Services), "routes": routes, "upstreams": upstreams, "organizations": len(c.Callers)} {
+		m.objects.WithLabelValues(kind).Set(float64(n))
+	}
+	m.fileValid.Reset()
+	for _, f := range c.Files {
+		v := 0.0
+		if f.Valid {
+			v = 1
+		}
+		m.fileValid.WithLabelValues(f.Path).Set(v)
+	}
+	m.info.mu.Lock()
+	m.info.hash = c.Hash
+	m.info.mu.Unlock()
+}

@@ -1,0 +1,228 @@
+package gateway
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/config"
+	"github.com/vazel-gateway/vazel/gateway/proxy"
+	"github.com/vazel-gateway/vazel/middleware"
+)
+
+// snapshot is everything that one configuration decides. It is immutable; a
+// request uses the one that it found when it came.
+type snapshot struct {
+	config  *config.Config
+	certs   *certs.Set
+	hosts   hosts
+	pools   []*proxy.Pool
+	listens map[string]*listen // by configured address
+	trusted []netip.Prefix
+}
+
+// listen is one configured address.
+type listen struct {
+	redirect bool
+	port     int // named in redirects
+	tls      *tls.Config
+	altSvc   []string // value of Alt-Svc on h1 and h2; nil without h3
+}
+
+func (s *snapshot) trusts(a netip.Addr) bool {
+	a = a.Unmap()
+	for _, p := range s.trusted {
+		if p.Contains(a) {
+			return true
+		}
+	}
+	return false
+}
+
+// build makes a snapshot. It starts and changes nothing.
+func (g *Gateway) build(c *config.Config) (*snapshot, error) {
+	s := &snapshot{
+		config:  c,
+		hosts:   hosts{exact: map[string]*service{}, wildcard: map[string]*service{}},
+		listens: map[string]*listen{},
+	}
+	for _, p := range c.TrustedProxies {
+		s.trusted = append(s.trusted, p.Prefix)
+	}
+	trust := certs.Config{TLS: c.TLS, Organizations: c.Trust}
+	for _, sc := range c.Services {
+		for _, h := range sc.Hosts {
+			trust.Hosts = append(trust.Hosts, certs.Host{Name: h, Service: sc.Name, MTLS: sc.Policy.MTLS})
+		}
+	}
+	var err error
+	if s.certs, err = g.certs.Build(trust); err != nil {
+		return nil, err
+	}
+	for _, sc := range c.Services {
+		svc, pool, err := g.buildService(c, sc)
+		if err != nil {
+			return nil, fmt.Errorf("service %q: %w", sc.Name, err)
+		}
+		if pool != nil {
+			s.pools = append(s.pools, pool)
+		}
+		for _, h := range sc.Hosts {
+			s.hosts.add(h, svc)
+		}
+	}
+	for _, l := range c.Listen {
+		s.listens[l.Address] = g.newListen(l)
+	}
+	return s, nil
+}
+
+func (g *Gateway) newListen(c config.Listen) *listen {
+	l := &listen{redirect: c.Redirect != "", port: c.RedirectPort}
+	var protos []string
+	for _, p := range c.Protocols {
+		switch p {
+		case "h1":
+			protos = append(protos, "http/1.1")
+		case "h2":
+			protos = append([]string{"h2"}, protos...)
+		case "h3":
+			if _, port, err := net.SplitHostPort(c.Address); err == nil {
+				l.altSvc = []string{`h3=":` + port + `"; ma=86400`}
+			}
+		}
+	}
+	if len(protos) == 0 || l.redirect {
+		l.altSvc = nil
+	}
+	l.tls = &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			return g.snapshot.Load().certs.ConfigFor(hello, protos)
+		},
+	}
+	return l
+}
+
+func (g *Gateway) buildService(c *config.Config, sc *config.Service) (*service, *proxy.Pool, error) {
+	var pool *proxy.Pool
+	if len(sc.Upstreams) > 0 {
+		var err error
+		pool, err = g.proxies.Build(proxy.PoolConfig{Name: sc.Name, Hosts: sc.Hosts, URLs: sc.Upstreams, Settings: sc.Policy.Settings})
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	svc, err := newService(sc, func(rc *config.Route, prefix string) (http.Handler, error) {
+		h, err := g.routeHandler(c, sc, rc, pool, prefix)
+		if err != nil {
+			return nil, fmt.Errorf("route %q: %w", rc.Name, err)
+		}
+		return h, nil
+	})
+	if err != nil {
+		return nil, nil, err
+	}
+	if sc.Policy.MTLS != certs.MTLSOff && sc.Policy.MTLS != "" {
+		svc.callers = map[string]bool{}
+		for _, rc := range sc.Routes {
+			for _, o := range rc.Policy.Allow {
+				if o == "*" {
+					for key := range c.Callers {
+						svc.callers[key] = true
+					}
+				}
+				svc.callers[o] = true
+			}
+		}
+		svc.anonymous = sc.Policy.MTLS == certs.MTLSOptional
+	}
+	return svc, pool, nil
+}
+
+// routeHandler makes what a route's requests pass, from its policies to the upstream.
+func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.Route, pool *proxy.Pool, prefix string) (http.Handler, error) {
+	if rc.Deny {
+		return http.HandlerFunc(deniedRoute), nil
+	}
+	var end http.Handler
+	switch {
+	case rc.Redirect != nil:
+		end = redirectRoute(rc.Redirect, prefix)
+	case pool == nil:
+		return nil, fmt.Errorf("the service has no upstreams")
+	default:
+		end = pool.Handler(proxy.RouteConfig{Settings: rc.Policy.Settings, Outbound: outbound, Path: rewritePath(rc.Rewrite, prefix)})
+	}
+	scope := sc.Name
+	if rc.OwnRateLimit {
+		scope = rc.Name
+	}
+	env := middleware.Env{Service: sc.Name, Route: rc.Name, RateLimitScope: scope, Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines}
+	wrap, err := rc.Policy.Chain.Build(env)
+	if err != nil {
+		return nil, err
+	}
+	if wrap != nil {
+		end = wrap(end)
+	}
+	return end, nil
+}
+
+// rewritePath maps the canonical path of a request to the upstream's; nil
+// changes nothing. prefix is the route's, without a trailing slash.
+func rewritePath(c *config.Rewrite, prefix string) func(string) string {
+	if c == nil {
+		return nil
+	}
+	from, to := strings.TrimSuffix(c.StripPrefix, "/"), ""
+	if c.ReplacePrefix != "" {
+		from, to = prefix, strings.TrimSuffix(c.ReplacePrefix, "/")
+	}
+	return func(path string) string {
+		rest, ok := strings.CutPrefix(path, from)
+		if !ok || rest != "" && rest[0] != '/' {
+			return path // the path spells the prefix otherwise, or is exactly matched
+		}
+		if to+rest == "" {
+			return "/"
+		}
+		return to + rest
+	}
+}
+
+// redirectRoute answers the requests of a route with another location.
+func redirectRoute(c *config.Redirect, prefix string) http.Handler {
+	status := c.Status
+	if status == 0 {
+		status = http.StatusPermanentRedirect
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		to := c.To
+		if !c.Exact && !strings.Contains(to, "?") {
+			rest := strings.TrimPrefix(middleware.RecordOf(r.Context()).Path, prefix)
+			to = strings.TrimSuffix(to, "/") + rest
+			if r.URL.RawQuery != "" {
+				to += "?" + r.URL.RawQuery
+			}
+		}
+		w.Header()["Location"] = []string{to}
+		w.Header()["Content-Length"] = []string{"0"}
+		w.WriteHeader(status)
+	})
+}
+
+// addresses lists the configured addresses, for messages.
+func (s *snapshot) addresses() []string {
+	var l []string
+	for a := range s.listens {
+		l = append(l, a)
+	}
+	slices.Sort(l)
+	return l
+}

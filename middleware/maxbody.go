@@ -1,0 +1,51 @@
+package middleware
+
+import (
+	"io"
+	"net/http"
+)
+
+// buildMaxBody refuses bodies that are larger than most bytes: at once where
+// the length is known, else when the first byte too many arrives.
+func buildMaxBody(most int64, env Env) (Func, error) {
+	if most <= 0 {
+		return nil, nil
+	}
+	refusal := &BodyRefusal{http.StatusRequestEntityTooLarge, Denial{By: "max_body", Reason: "body_too_large", Close: true}}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.ContentLength > most {
+				Deny(w, r, refusal.Status, refusal.Denial)
+				return
+			}
+			if r.ContentLength < 0 && r.Body != nil && r.Body != http.NoBody {
+				r.Body = &boundedBody{ReadCloser: r.Body, left: most, refusal: refusal} // r is Observe's copy
+			}
+			next.ServeHTTP(w, r)
+		})
+	}, nil
+}
+
+// boundedBody ends with a refusal where a body goes on for too long.
+type boundedBody struct {
+	io.ReadCloser
+	left    int64
+	refusal *BodyRefusal
+}
+
+func (b *boundedBody) Read(p []byte) (int, error) {
+	if b.left < 0 {
+		return 0, b.refusal
+	}
+	if int64(len(p)) > b.left+1 {
+		p = p[:b.left+1]
+	}
+	n, err := b.ReadCloser.Read(p)
+	if int64(n) > b.left {
+		n = int(b.left)
+		b.left = -1
+		return n, b.refusal
+	}
+	b.left -= int64(n)
+	return n, err
+}
