@@ -191,3 +191,14 @@ func state(l ...*x509.Certificate) *tls.ConnectionState {
 }
 
 const day = 24 * time.Hour
+
+// damage breaks the first certificate of a PEM file.
+func damage(t testing.TB, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[60] = '!'
+	return writeFile(t, b)
+}

@@ -1,0 +1,397 @@
+package certs
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
+	"encoding/pem"
+	"math/big"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"github.com/vazel-gateway/vazel/config/unit"
+)
+
+// crl signs a list of the given certificates.
+func (a *authority) crl(t testing.TB, change func(*x509.RevocationList), revoked ...*x509.Certificate) []byte {
+	t.Helper()
+	l := &x509.RevocationList{Number: big.NewInt(10), ThisUpdate: time.Now().Add(-time.Hour), NextUpdate: time.Now().Add(time.Hour)}
+	for _, c := range revoked {
+		l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: time.Now()})
+	}
+	if change != nil {
+		change(l)
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, l, a.cert, a.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
+}
+
+func oneOrganization(t testing.TB, ca *authority, crl *CRL, r *Revocation) Config {
+	t.Helper()
+	return Config{Organizations: map[string]Organization{"a": {ID: unit.List{"A"}, CA: unit.List{write(t, ca.cert)}, CRL: crl, Revocation: r}}}
+}
+
+// TestRevocation holds every mode against every state of the list.
+func TestRevocation(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "root", nil)
+	sub := newAuthority(t, "sub", ca)
+	good, bad := ca.leaf(t, subject(t, orgID("A"))), ca.leaf(t, subject(t, orgID("A")))
+	below := sub.leaf(t, subject(t, orgID("A")))
+	fresh := ca.crl(t, nil, bad)
+	next := func(d time.Duration) []byte {
+		return ca.crl(t, func(l *x509.RevocationList) { l.NextUpdate = time.Now().Add(d) }, bad)
+	}
+	const none = "unavailable"
+	for _, tt := range []struct {
+		name                    string
+		list                    []byte // nil: a URL that was never fetched
+		maxAge                  time.Duration
+		require, grace, observe string // for a good certificate
+		revoked                 Reason // for a revoked one, in mode require
+	}{
+		{"fresh", fresh, 0, "", "", "", Revoked},
+		{"PEM", pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: fresh}), 0, "", "", "", Revoked},
+		{"never got", nil, 0, none, none, "", RevocationUnknown},
+		{"stale for a minute", next(-time.Minute), 0, none, "", "", Revoked},
+		{"stale for longer than the grace", next(-50 * time.Minute), 0, none, none, "", Revoked},
+		{"older than max_age", fresh, time.Nanosecond, none, "", "", Revoked},
+		{"younger than max_age", fresh, time.Hour, "", "", "", Revoked},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			c := &CRL{URL: "http://127.0.0.1:1/never.crl", MaxAge: unit.Duration(tt.maxAge)}
+			if tt.list != nil {
+				c.URL, c.File = "", writeFile(t, tt.list)
+			}
+			for mode, want := range map[string]string{"": tt.require, modeRequire: tt.require, modeGrace: tt.grace, modeObserve: tt.observe} {
+				policy := &Revocation{Mode: mode}
+				if mode == modeGrace {
+					policy.Grace = unit.Duration(30 * time.Minute)
+				}
+				m := newManager(t)
+				s := build(t, m, oneOrganization(t, ca, c, policy))
+				got := s.Identify(state(good), time.Now())
+				if want == none != (got.Reason == RevocationUnknown) || want == "" && got.Organization != "a" {
+					t.Errorf("mode %q: got %q (%s), want %q", mode, got.Reason, got.Detail, want)
+				}
+				unknown := tt.require == none
+				if n := testutil.CollectAndCount(m.lists.unknown); n != 2 {
+					t.Errorf("got %d series", n)
+				}
+				counted := testutil.ToFloat64(m.lists.unknown.WithLabelValues("a", "admitted")) + testutil.ToFloat64(m.lists.unknown.WithLabelValues("a", "refused"))
+				if unknown != (counted == 1) {
+					t.Errorf("mode %q: counted %v", mode, counted)
+				}
+				if unknown && got.Detail == "" {
+					t.Errorf("mode %q: nothing is said of the unknown status", mode)
+				}
+				got = s.Identify(state(bad), time.Now())
+				if tt.list != nil && got.Reason != Revoked {
+					t.Errorf("mode %q: a revoked certificate got %q", mode, got.Reason)
+				}
+				if mode == "" && got.Reason != tt.revoked {
+					t.Errorf("a revoked certificate got %q, want %q", got.Reason, tt.revoked)
+				}
+			}
+		})
+	}
+	t.Run("issued by an intermediate that has no list", func(t *testing.T) {
+		s := build(t, newManager(t), oneOrganization(t, ca, &CRL{File: writeFile(t, fresh)}, nil))
+		if got := s.Identify(state(below, sub.cert), time.Now()); got.Reason != RevocationUnknown {
+			t.Errorf("got %q", got.Reason)
+		}
+	})
+}
+
+// TestListRefused holds which lists are not believed.
+func TestListRefused(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "root", nil)
+	namesake := newAuthority(t, "root", nil)
+	leaf := ca.leaf(t, subject(t, orgID("A")))
+	extra := func(l ...pkix.Extension) func(*x509.RevocationList) {
+		return func(c *x509.RevocationList) { c.ExtraExtensions = l }
+	}
+	idp := func(tag int, content ...byte) func(*x509.RevocationList) {
+		v := marshal(t, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tag, Bytes: content})
+		return extra(pkix.Extension{Id: oidIssuingDistributionPoint, Critical: true, Value: marshal(t, asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: v})})
+	}
+	broken := ca.crl(t, nil, leaf)
+	broken[len(broken)-1] ^= 1
+	for _, tt := range []struct {
+		name string
+		list []byte
+		want string // none: believed
+	}{
+		{"good", ca.crl(t, nil, leaf), ""},
+		{"only for clients and servers", ca.crl(t, idp(1, 0xff)), ""},
+		{"garbage", []byte("not a list"), "not a revocation list"},
+		{"a certificate", leaf.Raw, "not a revocation list"},
+		{"signature broken", broken, "not signed by"},
+		{"authority of the same name", namesake.crl(t, nil), "not signed by"},
+		{"from the future", ca.crl(t, func(l *x509.RevocationList) {
+			l.ThisUpdate, l.NextUpdate = time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)
+		}), "future"},
+		{"delta", ca.crl(t, extra(pkix.Extension{Id: oidDeltaCRL, Critical: true, Value: []byte{2, 1, 1}})), "delta"},
+		{"only for authorities", ca.crl(t, idp(2, 0xff)), "indirect or covers only"},
+		{"only some reasons", ca.crl(t, idp(3, 6, 0x40)), "indirect or covers only"},
+		{"indirect", ca.crl(t, idp(4, 0xff)), "indirect or covers only"},
+		{"unreadable distribution point", ca.crl(t, extra(pkix.Extension{Id: oidIssuingDistributionPoint, Critical: true, Value: []byte{1, 2, 3}})), "can't be read"},
+		{"unknown critical extension", ca.crl(t, extra(pkix.Extension{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}})), "critical extension 1.2.3"},
+		{"unknown critical extension of an entry", ca.crl(t, func(l *x509.RevocationList) {
+			l.RevokedCertificateEntries = []x509.RevocationListEntry{{SerialNumber: big.NewInt(7), RevocationTime: time.Now(),
+				ExtraExtensions: []pkix.Extension{{Id: asn1.ObjectIdentifier{2, 5, 29, 29}, Critical: true, Value: []byte{0x30, 0}}}}}
+		}), "entry 1"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			_, err := newManager(t).Build(oneOrganization(t, ca, &CRL{File: writeFile(t, tt.list)}, nil))
+			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// TestListFromURL follows a list through its life: not got yet, got, renewed,
+// rolled back, out of reach, and read from disk by the next process.
+func TestListFromURL(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "root", nil)
+	leaf := ca.leaf(t, subject(t, orgID("A")))
+	numbered := func(n int64, revoked ...*x509.Certificate) []byte {
+		return ca.crl(t, func(l *x509.RevocationList) { l.Number = big.NewInt(n) }, revoked...)
+	}
+	var answer atomic.Pointer[[]byte]
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b := answer.Load(); b != nil {
+			w.Write(*b)
+			return
+		}
+		http.Error(w, "out of order", http.StatusServiceUnavailable)
+	}))
+	defer srv.Close()
+	m := newManager(t)
+	changes := 0
+	m.OnTrustChange(func() { changes++ })
+	config := oneOrganization(t, ca, &CRL{URL: srv.URL + "/a.crl"}, nil)
+	s := build(t, m, config)
+	m.Activate(s)
+	l := s.organizations[0].list
+	step := func(what string, list []byte, want Reason, changed bool) {
+		t.Helper()
+		if list == nil {
+			answer.Store(nil)
+		} else {
+			answer.Store(&list)
+		}
+		before, epoch := changes, s.Epoch()
+		m.lists.refresh(t.Context(), l)
+		if got := s.Identify(state(leaf), time.Now()); got.Reason != want {
+			t.Errorf("%s: got %q (%s), want %q", what, got.Reason, got.Detail, want)
+		}
+		if got := changes > before; got != changed || changed != (s.Epoch() != epoch) {
+			t.Errorf("%s: trust changed: got %v, want %v", what, got, changed)
+		}
+		if !l.next.After(time.Now()) {
+			t.Errorf("%s: the next attempt is not in the future", what)
+		}
+	}
+	step("out of reach from the start", nil, RevocationUnknown, false)
+	step("first list", numbered(2), "", true)
+	step("the same list", numbered(2), "", false)
+	step("out of reach", nil, "", false)
+	step("garbage", []byte("<html>"), "", false)
+	step("revoked", numbered(3, leaf), Revoked, true)
+	step("rolled back", numbered(2), Revoked, false)
+	step("out of reach again", nil, Revoked, false)
+
+	got := testutil.ToFloat64(m.lists.fetches.WithLabelValues("a", "failure"))
+	if want := 5.0; got != want {
+		t.Errorf("counted %v failures, want %v", got, want)
+	}
+
+	next := newManager(t)
+	next.stateDir = m.stateDir
+	if got := build(t, next, config).Identify(state(leaf), time.Now()); got.Reason != Revoked {
+		t.Errorf("next process, authority out of reach: got %q, want %q", got.Reason, Revoked)
+	}
+	kept, err := filepath.Glob(filepath.Join(m.stateDir, "crl", "*"))
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("got %q kept", kept)
+	}
+	if err := os.WriteFile(kept[0], []byte("damaged"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	next = newManager(t)
+	next.stateDir = m.stateDir
+	if got := build(t, next, config).Identify(state(leaf), time.Now()); got.Reason != RevocationUnknown {
+		t.Errorf("next process with a damaged copy: got %q, want %q", got.Reason, RevocationUnknown)
+	}
+}
+
+// TestListFileChange makes sure that a changed file acts, and that Build alone
+// changes nothing.
+func TestListFileChange(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "root", nil)
+	leaf := ca.leaf(t, subject(t, orgID("A")))
+	file := writeFile(t, ca.crl(t, nil))
+	m := newManager(t)
+	changed := make(chan struct{}, 10)
+	m.OnTrustChange(func() { changed <- struct{}{} })
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); m.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	config := oneOrganization(t, ca, &CRL{File: file}, nil)
+	s := build(t, m, config)
+	m.Activate(s)
+	if got := s.Identify(state(leaf), time.Now()).Reason; got != "" {
+		t.Fatalf("got %q", got)
+	}
+	if err := os.WriteFile(file, ca.crl(t, func(l *x509.RevocationList) { l.Number = big.NewInt(11) }, leaf), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chtimes(file, time.Time{}, time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	second := build(t, m, config)
+	if second.TrustID() != s.TrustID() {
+		t.Error("a changed list changed the TrustID")
+	}
+	if got := s.Identify(state(leaf), time.Now()).Reason; got != "" {
+		t.Errorf("after Build alone: got %q", got)
+	}
+	m.Activate(second)
+	<-changed
+	for _, set := range []*Set{s, second} {
+		if got := set.Identify(state(leaf), time.Now()).Reason; got != Revoked {
+			t.Errorf("got %q, want %q", got, Revoked)
+		}
+	}
+}
+
+// TestTimeChangesTrust makes sure that what only time changes is told.
+func TestTimeChangesTrust(t *testing.T) {
+	t.Parallel()
+	for _, what := range []string{"agreement", "stale list"} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				ca := newAuthority(t, "root", nil)
+				leaf := ca.leaf(t, subject(t, orgID("A")), dates(-day, 100*day))
+				config := oneOrganization(t, ca, nil, nil)
+				o := config.Organizations["a"]
+				want, after := AgreementExpired, 24*time.Hour
+				if what == "agreement" {
+					o.ValidUntil = date(t, time.Now().UTC().Format(time.DateOnly))
+				} else {
+					o.CRL = &CRL{File: writeFile(t, ca.crl(t, nil))}
+					want, after = RevocationUnknown, time.Hour
+				}
+				config.Organizations["a"] = o
+				m := newManager(t)
+				told := make(chan time.Time, 10)
+				m.OnTrustChange(func() { told <- time.Now() })
+				s := build(t, m, config)
+				m.Activate(s)
+				start, epoch := time.Now(), s.Epoch()
+				if got := s.Identify(state(leaf), start); got.Reason != "" {
+					t.Fatalf("got %q (%s)", got.Reason, got.Detail)
+				}
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan struct{})
+				go func() { defer close(done); m.Run(ctx) }()
+				at := <-told
+				cancel()
+				<-done
+				if got := at.Sub(start.Add(after)); got < 0 || got > time.Second {
+					t.Errorf("told %s after the moment, want within a second", got)
+				}
+				if s.Epoch() == epoch {
+					t.Error("the epoch stayed")
+				}
+				if got := s.Identify(state(leaf), at).Reason; got != want {
+					t.Errorf("got %q, want %q", got, want)
+				}
+			})
+		})
+	}
+}
+
+// TestLargeList makes sure that a large list loads fast and is quick to ask.
+func TestLargeList(t *testing.T) {
+	t.Parallel()
+	l, leaf := largeList(t)
+	if n := len(l.state.Load().revoked); n != 100_000 {
+		t.Fatalf("got %d entries", n)
+	}
+	p := revocationPolicy{mode: modeRequire}
+	if got, _ := p.judge(l, []*x509.Certificate{leaf, l.cas[0]}, time.Now()); got != Revoked {
+		t.Errorf("got %q", got)
+	}
+}
+
+func largeList(t testing.TB) (*list, *x509.Certificate) {
+	ca := newAuthority(t, "root", nil)
+	leaf := ca.leaf(t, subject(t, orgID("A")))
+	der := ca.crl(t, func(l *x509.RevocationList) {
+		for i := range 99_999 {
+			l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: big.NewInt(int64(i + 1)), RevocationTime: time.Now()})
+		}
+	}, leaf)
+	s := build(t, newManager(t), oneOrganization(t, ca, &CRL{File: writeFile(t, der)}, nil))
+	return s.organizations[0].list, leaf
+}
+
+func BenchmarkListLoad(b *testing.B) {
+	ca := newAuthority(b, "root", nil)
+	der := ca.crl(b, func(l *x509.RevocationList) {
+		for i := range 100_000 {
+			l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: big.NewInt(int64(i + 1)), RevocationTime: time.Now()})
+		}
+	})
+	l := &list{cas: []*x509.Certificate{ca.cert}}
+	for b.Loop() {
+		if _, err := l.parse(der, time.Now()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkListLookup(b *testing.B) {
+	l, leaf := largeList(b)
+	p, chain, now := revocationPolicy{mode: modeRequire}, []*x509.Certificate{leaf, l.cas[0]}, time.Now()
+	for b.Loop() {
+		p.judge(l, chain, now)
+	}
+}
+
+// FuzzCRL makes sure that no list from a stranger panics or is believed.
+func FuzzCRL(f *testing.F) {
+	ca, other := newAuthority(f, "root", nil), newAuthority(f, "root", nil)
+	f.Add(other.crl(f, nil, ca.cert))
+	f.Add(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: other.crl(f, nil)}))
+	f.Add([]byte("-----BEGIN X509 CRL-----"))
+	l := &list{cas: []*x509.Certificate{ca.cert}}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := l.parse(b, time.Now()); err == nil {
+			t.Errorf("believed a list of %d entries", len(s.revoked))
+		}
+	})
+}
