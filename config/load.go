@@ -260,7 +260,7 @@ func AdminAddress(path string) (string, error) {
 		} `yaml:"admin"`
 	}
 	if err := yaml.Unmarshal(b, &f); err != nil {
-		return "", fmt.Errorf("%s: %w", path, err)
+		return defaultAdmin, nil // the gateway itself says what is wrong with the file
 	}
 	if f.Admin.Listen == "" {
 		return defaultAdmin, nil

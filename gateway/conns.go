@@ -20,7 +20,6 @@ type conn struct {
 	middleware.Conn
 	sni    string // canonical server name of the handshake, or ""
 	close  func() // at once
-	end    func() // after the requests under way, if the protocol can say so
 	proven atomic.Pointer[proven]
 }
 

@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/vazel-gateway/vazel/certs"
@@ -215,14 +214,4 @@ func redirectRoute(c *config.Redirect, prefix string) http.Handler {
 		w.Header()["Content-Length"] = []string{"0"}
 		w.WriteHeader(status)
 	})
-}
-
-// addresses lists the configured addresses, for messages.
-func (s *snapshot) addresses() []string {
-	var l []string
-	for a := range s.listens {
-		l = append(l, a)
-	}
-	slices.Sort(l)
-	return l
 }

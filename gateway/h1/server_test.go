@@ -252,14 +252,24 @@ func TestKeepAliveAndPipelining(t *testing.T) {
 func TestResponseFraming(t *testing.T) {
 	big := strings.Repeat("0123456789abcdef", 5000)
 	handlers := map[string]http.HandlerFunc{
-		"/small":   func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "a"); io.WriteString(w, "b") },
-		"/empty":   func(w http.ResponseWriter, r *http.Request) {},
-		"/big":     func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, big) },
-		"/known":   func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Content-Length", "80000"); io.WriteString(w, big) },
-		"/flushed": func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "a"); w.(http.Flusher).Flush(); io.WriteString(w, "b") },
-		"/204":     func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) },
-		"/304":     func(w http.ResponseWriter, r *http.Request) { w.Header().Set("ETag", `"x"`); w.WriteHeader(304) },
-		"/split":   func(w http.ResponseWriter, r *http.Request) { w.Header().Set("X-A", "b\r\nX-Evil: 1"); io.WriteString(w, "a") },
+		"/small": func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "a"); io.WriteString(w, "b") },
+		"/empty": func(w http.ResponseWriter, r *http.Request) {},
+		"/big":   func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, big) },
+		"/known": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "80000")
+			io.WriteString(w, big)
+		},
+		"/flushed": func(w http.ResponseWriter, r *http.Request) {
+			io.WriteString(w, "a")
+			w.(http.Flusher).Flush()
+			io.WriteString(w, "b")
+		},
+		"/204": func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(204) },
+		"/304": func(w http.ResponseWriter, r *http.Request) { w.Header().Set("ETag", `"x"`); w.WriteHeader(304) },
+		"/split": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("X-A", "b\r\nX-Evil: 1")
+			io.WriteString(w, "a")
+		},
 		"/trailer": func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Trailer", "X-Sum")
 			io.WriteString(w, "a")

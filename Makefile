@@ -1,0 +1,62 @@
+# make help lists the targets.
+GO      ?= go
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo development)
+TOOLS   := -modfile=.ci/tools/go.mod
+FUZZ    ?= 5s
+
+HTTPS_PORT ?= 8443
+HTTP_PORT  ?= 8080
+ADMIN_PORT ?= 9180
+
+.DEFAULT_GOAL := help
+.PHONY: help run build test check bench fuzz e2e generate dist clean
+
+help: ## show this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@echo '  Ports of "make run": HTTPS_PORT=$(HTTPS_PORT) HTTP_PORT=$(HTTP_PORT) ADMIN_PORT=$(ADMIN_PORT)'
+
+build: ## build bin/vazel
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/vazel ./cmd/vazel
+
+run: build ## run a whole node with example services; Ctrl-C stops it
+	bin/vazel demo -https $(HTTPS_PORT) -http $(HTTP_PORT) -admin $(ADMIN_PORT)
+
+test: ## run the tests
+	$(GO) test ./...
+
+check: ## everything that CI runs: format, vet, staticcheck, generated files, race, fuzzing, end to end
+	@echo '== format'; out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
+	@echo '== vet'; $(GO) vet ./... && $(GO) vet -tags e2e ./...
+	@echo '== staticcheck'; $(GO) tool $(TOOLS) staticcheck ./...
+	@echo '== modules'; $(GO) mod tidy -diff
+	@echo '== generated files'; $(MAKE) -s generate && git diff --exit-code -- config docs || { echo 'generated files are stale: commit the result of make generate'; exit 1; }
+	@echo '== tests with race detector'; $(GO) test -race ./...
+	@echo '== fuzzing'; $(MAKE) -s fuzz
+	@echo '== end to end'; $(MAKE) -s e2e
+
+fuzz: ## fuzz each target for FUZZ (5s)
+	@set -e; for pkg in $$($(GO) list ./...); do \
+	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZ) $$pkg >/tmp/fuzz.$$$$ 2>&1 || { cat /tmp/fuzz.$$$$; rm -f /tmp/fuzz.$$$$; exit 1; }; rm -f /tmp/fuzz.$$$$; \
+	  done; done
+
+e2e: ## run the program against real components (nginx, MapServer, wrk, h2load, h2spec, curl)
+	$(GO) test -tags e2e -count=1 -run E2E -timeout 15m ./cmd/vazel
+
+bench: ## Go benchmarks of the request path
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+generate: ## write generated files: documentation of settings, manual, schema
+	cd config && $(GO) generate .
+	mkdir -p docs
+	$(GO) run ./cmd/vazel manual > docs/configuration.md
+	$(GO) run ./cmd/vazel schema > docs/vazel.schema.json
+
+dist: ## static binaries with checksums in dist/
+	rm -rf dist && mkdir -p dist
+	for arch in amd64 arm64; do CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.version=$(VERSION)' -o dist/vazel-linux-$$arch ./cmd/vazel; done
+	cp docs/vazel.schema.json LICENSE dist/
+	cd dist && sha256sum * > SHA256SUMS
+
+clean: ## remove what was built
+	rm -rf bin dist .dev
