@@ -33,6 +33,12 @@ type Organization struct {
 	Subject *SubjectMatch `yaml:"subject"`
 	// SAN lists patterns of which one subject alternative name must fit: "dns:*.nra.example", "uri:urn:egov:nra:*", "email:*@nra.example". A * stands for one or more characters other than a dot (dns), slash or colon (uri) or @ (email).
 	SAN unit.List `yaml:"san"`
+	// SPKI lists pins of which the certificate's public key must be one, whatever else it says: sha256/ and the base64 of the SHA-256 of the key's SubjectPublicKeyInfo.
+	SPKI unit.List `yaml:"spki"`
+	// EKU is client (the certificate must be for client authentication) or any (a certificate that is for servers only counts as well, as public authorities issue them from 2027); default: client.
+	EKU string `yaml:"eku"`
+	// QC demands qualified statements (ETSI EN 319 412-5) of the certificate.
+	QC *QC `yaml:"qc"`
 	// CA is the PEM file, or files, of the certification authorities whose certificates count for this organization.
 	CA unit.List `yaml:"ca"`
 	// CRL is the revocation list of the organization's certification authority.
@@ -55,6 +61,14 @@ type SubjectMatch struct {
 	C string `yaml:"c"`
 	// SerialNumber is the subject's serialNumber attribute (not the certificate's serial).
 	SerialNumber string `yaml:"serial_number"`
+}
+
+// QC lists what a certificate must state of itself as a qualified one.
+type QC struct {
+	// Compliance demands the statement QcCompliance.
+	Compliance bool `yaml:"compliance"`
+	// Type demands the statement QcType: esign, eseal or web.
+	Type string `yaml:"type"`
 }
 
 // CRL says where a certificate revocation list comes from.

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -35,7 +36,8 @@ const (
 //  5. not_yet_valid, expired: the leaf, or a certificate of its chain
 //  6. wrong_usage
 //  7. bad_certificate: proves two organizations, or an attribute by which an
-//     organization would be recognized must not be interpreted
+//     organization would be recognized must not be interpreted, or a qualified
+//     statement is missing
 //  8. wrong_organization
 //  9. revoked, revocation_unavailable
 //  10. agreement_expired
@@ -72,8 +74,8 @@ func (s *Set) Identify(cs *tls.ConnectionState, now time.Time) Identity {
 	var proven *organization
 	var chain []*x509.Certificate
 	for _, o := range named {
-		c, err := path.verify(o.pool, now, x509.ExtKeyUsageClientAuth)
-		if err != nil {
+		c, err := path.verify(o.pool, now, o.usage)
+		if err != nil || !signs(leaf) {
 			continue
 		}
 		if proven != nil {
@@ -84,7 +86,11 @@ func (s *Set) Identify(cs *tls.ConnectionState, now time.Time) Identity {
 		id.ID, _, _ = o.names(leaf, subject, identifier)
 	}
 	if proven == nil {
-		return refuse(path.fault(s.byCA, now, contradiction, id.Claimed))
+		usage := x509.ExtKeyUsageClientAuth
+		if slices.ContainsFunc(named, func(o *organization) bool { return o.usage == x509.ExtKeyUsageAny }) {
+			usage = x509.ExtKeyUsageAny
+		}
+		return refuse(path.fault(s.byCA, now, usage, contradiction, id.Claimed))
 	}
 	if proven.list != nil {
 		r, detail := proven.revocation.judge(proven.list, chain, now)
@@ -152,10 +158,7 @@ func poolOf(l []*x509.Certificate) *x509.CertPool {
 	return p
 }
 
-var (
-	errWeak  = errors.New("weak key")
-	errUsage = errors.New("not for client authentication")
-)
+var errWeak = errors.New("weak key")
 
 // verify is a chain of strong keys to an authority of roots. roots is never nil:
 // x509 would take the system's.
@@ -163,10 +166,6 @@ func (v verifier) verify(roots *x509.CertPool, now time.Time, usage x509.ExtKeyU
 	chains, err := v.leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: v.intermediates, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}})
 	if err != nil {
 		return nil, err
-	}
-	// RFC 8446, 4.4.2.2: where keyUsage stands, it must allow signatures.
-	if usage != x509.ExtKeyUsageAny && v.leaf.KeyUsage != 0 && v.leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
-		return nil, errUsage
 	}
 	err = errors.New("no chain to an authority")
 	for _, chain := range chains {
@@ -180,9 +179,15 @@ func (v verifier) verify(roots *x509.CertPool, now time.Time, usage x509.ExtKeyU
 	return nil, err
 }
 
+// signs reports whether a key may sign a handshake: where keyUsage stands, it
+// must say so (RFC 8446, 4.4.2.2).
+func signs(leaf *x509.Certificate) bool {
+	return leaf.KeyUsage == 0 || leaf.KeyUsage&x509.KeyUsageDigitalSignature != 0
+}
+
 // fault is the reason why no organization was proven. all holds the
 // authorities of all organizations.
-func (v verifier) fault(all *x509.CertPool, now time.Time, contradiction error, claimed string) (Reason, string) {
+func (v verifier) fault(all *x509.CertPool, now time.Time, usage x509.ExtKeyUsage, contradiction error, claimed string) (Reason, string) {
 	// x509 reports the dates of the leaf before it looks at a signature. What a
 	// stranger writes into a certificate of his own is no reason.
 	at := now
@@ -201,10 +206,12 @@ func (v verifier) fault(all *x509.CertPool, now time.Time, contradiction error, 
 	if now.After(v.leaf.NotAfter) {
 		return Expired, "expired on " + v.leaf.NotAfter.UTC().Format(time.RFC3339)
 	}
-	if _, err := v.verify(all, now, x509.ExtKeyUsageClientAuth); err != nil {
+	if _, err := v.verify(all, now, usage); err != nil {
 		return reasonOf(err, now)
 	}
 	switch {
+	case !signs(v.leaf):
+		return WrongUsage, "its keyUsage does not allow digital signatures"
 	case contradiction != nil:
 		return BadCertificate, contradiction.Error()
 	case claimed != "":
@@ -218,15 +225,13 @@ func reasonOf(err error, now time.Time) (Reason, string) {
 	var invalid x509.CertificateInvalidError
 	var unknown x509.UnknownAuthorityError
 	switch {
-	case errors.Is(err, errUsage):
-		return WrongUsage, "its keyUsage does not allow digital signatures"
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		if c := invalid.Cert; c != nil && now.Before(c.NotBefore) {
 			return NotYetValid, "a certificate of the chain is valid from " + c.NotBefore.UTC().Format(time.RFC3339)
 		}
 		return Expired, "a certificate of the chain has expired"
 	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
-		return WrongUsage, "its extended key usage does not allow client authentication"
+		return WrongUsage, "its extended key usage does not allow client authentication; an organization whose authority issues none that does needs eku: any"
 	case errors.As(err, &unknown):
 		return UnknownCA, "no chain to a configured authority"
 	}

@@ -30,7 +30,6 @@ func usage(l ...x509.ExtKeyUsage) change { return func(c *x509.Certificate) { c.
 
 func dns(l ...string) change { return func(c *x509.Certificate) { c.DNSNames = l } }
 
-
 // TestIdentify holds the reason for every kind of chain that a client may show.
 func TestIdentify(t *testing.T) {
 	t.Parallel()
@@ -55,18 +54,33 @@ func TestIdentify(t *testing.T) {
 	unbornSub := newAuthority(t, "Unborn issuing", meu, dates(day, 1000*day))
 	noCA := newAuthority(t, "No authority", meu, func(c *x509.Certificate) { c.IsCA, c.KeyUsage = false, x509.KeyUsageDigitalSignature })
 
+	pinnedKey := newKey(t)
+	pinned := newAuthority(t, "Pinned", nil)
+	pin := pinOf(pinned.leafFor(t, &pinnedKey.PublicKey, subject(t, cn("x"))))
+	qualified := func(types ...asn1.ObjectIdentifier) change {
+		type statement struct {
+			ID   asn1.ObjectIdentifier
+			Info []asn1.ObjectIdentifier `asn1:"optional,omitempty"`
+		}
+		return func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: oidQCStatements, Value: marshal(t, []statement{{ID: oidQCCompliance}, {oidQCType, types}})}}
+		}
+	}
 	s := build(t, newManager(t), Config{Organizations: map[string]Organization{
-		"meu":    {ID: unit.List{"NTRBG-1", "VATBG-1"}, CA: unit.List{write(t, meu.cert)}},
-		"agkk":   {ID: unit.List{"NTRBG-2"}, CA: unit.List{write(t, agkk.cert), write(t, shared.cert)}},
-		"nra":    {ID: unit.List{"NTRBG-3"}, CA: unit.List{write(t, shared.cert)}},
-		"sofia":  {ID: unit.List{"NTRBG-4"}, CA: unit.List{write(t, shared.cert)}, ValidUntil: date(t, "2020-06-30")},
-		"named":  {Subject: &SubjectMatch{O: "Named", C: "BG"}, CA: unit.List{write(t, named.cert)}},
-		"byname": {SAN: unit.List{"dns:*.byname.example", "uri:urn:egov:byname:*", "email:*@byname.example"}, CA: unit.List{write(t, byName.cert)}},
-		"both":   {ID: unit.List{"NTRBG-5"}, SAN: unit.List{"dns:api.both.example"}, CA: unit.List{write(t, shared.cert)}},
-		"dead":   {ID: unit.List{"NTRBG-6"}, CA: unit.List{write(t, dead.cert)}},
-		"unborn": {ID: unit.List{"NTRBG-7"}, CA: unit.List{write(t, unborn.cert)}},
-		"narrow": {ID: unit.List{"NTRBG-8"}, CA: unit.List{write(t, narrow.cert)}},
-		"flat":   {ID: unit.List{"NTRBG-9"}, CA: unit.List{write(t, flat.cert)}},
+		"pinned":  {ID: unit.List{"NTRBG-20"}, SPKI: unit.List{pin}, CA: unit.List{write(t, pinned.cert)}},
+		"servers": {ID: unit.List{"NTRBG-21"}, EKU: "any", CA: unit.List{write(t, shared.cert)}},
+		"seal":    {ID: unit.List{"NTRBG-22"}, QC: &QC{Compliance: true, Type: "eseal"}, CA: unit.List{write(t, shared.cert)}},
+		"meu":     {ID: unit.List{"NTRBG-1", "VATBG-1"}, CA: unit.List{write(t, meu.cert)}},
+		"agkk":    {ID: unit.List{"NTRBG-2"}, CA: unit.List{write(t, agkk.cert), write(t, shared.cert)}},
+		"nra":     {ID: unit.List{"NTRBG-3"}, CA: unit.List{write(t, shared.cert)}},
+		"sofia":   {ID: unit.List{"NTRBG-4"}, CA: unit.List{write(t, shared.cert)}, ValidUntil: date(t, "2020-06-30")},
+		"named":   {Subject: &SubjectMatch{O: "Named", C: "BG"}, CA: unit.List{write(t, named.cert)}},
+		"byname":  {SAN: unit.List{"dns:*.byname.example", "uri:urn:egov:byname:*", "email:*@byname.example"}, CA: unit.List{write(t, byName.cert)}},
+		"both":    {ID: unit.List{"NTRBG-5"}, SAN: unit.List{"dns:api.both.example"}, CA: unit.List{write(t, shared.cert)}},
+		"dead":    {ID: unit.List{"NTRBG-6"}, CA: unit.List{write(t, dead.cert)}},
+		"unborn":  {ID: unit.List{"NTRBG-7"}, CA: unit.List{write(t, unborn.cert)}},
+		"narrow":  {ID: unit.List{"NTRBG-8"}, CA: unit.List{write(t, narrow.cert)}},
+		"flat":    {ID: unit.List{"NTRBG-9"}, CA: unit.List{write(t, flat.cert)}},
 	}})
 
 	one := subject(t, orgID("NTRBG-1"), cn("client"))
@@ -140,6 +154,9 @@ func TestIdentify(t *testing.T) {
 		{"by e-mail", chain(byName.leaf(t, subject(t, cn("x")), func(c *x509.Certificate) { c.EmailAddresses = []string{"noc@byname.example"} })), "", "byname", "noc@byname.example", ""},
 		{"by identifier and name", chain(shared.leaf(t, subject(t, orgID("NTRBG-5")), dns("api.both.example"))), "", "both", "NTRBG-5", ""},
 		{"within name constraints", chain(narrow.leaf(t, subject(t, orgID("NTRBG-8")), dns("a.narrow.example"))), "", "narrow", "NTRBG-8", ""},
+		{"pinned key", chain(pinned.leafFor(t, &pinnedKey.PublicKey, subject(t, orgID("NTRBG-20")))), "", "pinned", "NTRBG-20", ""},
+		{"for servers only, where that is enough", chain(shared.leaf(t, subject(t, orgID("NTRBG-21")), usage(x509.ExtKeyUsageServerAuth))), "", "servers", "NTRBG-21", ""},
+		{"qualified seal", chain(shared.leaf(t, subject(t, orgID("NTRBG-22")), qualified(qcTypes["eseal"]))), "", "seal", "NTRBG-22", ""},
 
 		// Refused.
 		{"none", nil, NoClientCert, "", "", ""},
@@ -212,6 +229,16 @@ func TestIdentify(t *testing.T) {
 		{"domain name as common name", chain(byName.leaf(t, subject(t, cn("api.byname.example")))), WrongOrganization, "", "", ""},
 		{"identifier fits, name does not", chain(shared.leaf(t, subject(t, orgID("NTRBG-5")), dns("api.other.example"))), WrongOrganization, "", "", ""},
 		{"address as name", chain(byName.leaf(t, subject(t, cn("x")), func(c *x509.Certificate) { c.IPAddresses = []net.IP{net.IPv4(127, 0, 0, 1)} })), WrongOrganization, "", "", ""},
+
+		{"another key than the pinned one", chain(pinned.leaf(t, subject(t, orgID("NTRBG-20")))), WrongOrganization, "", "", ""},
+		{"pinned key under another authority", chain(shared.leafFor(t, &pinnedKey.PublicKey, subject(t, orgID("NTRBG-20")))), WrongOrganization, "pinned", "", ""},
+		{"any usage, but no signatures", chain(shared.leaf(t, subject(t, orgID("NTRBG-21")), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement })), WrongUsage, "servers", "", "keyUsage"},
+		{"any usage is of no use to another organization", chain(shared.leaf(t, three, usage(x509.ExtKeyUsageServerAuth))), WrongUsage, "nra", "", "eku: any"},
+		{"not qualified", chain(shared.leaf(t, subject(t, orgID("NTRBG-22")))), BadCertificate, "", "", "QcCompliance"},
+		{"qualified for something else", chain(shared.leaf(t, subject(t, orgID("NTRBG-22")), qualified(qcTypes["web"]))), BadCertificate, "", "", "QcType"},
+		{"unreadable qualified statements", chain(shared.leaf(t, subject(t, orgID("NTRBG-22")), func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: oidQCStatements, Value: []byte{1, 2, 3}}}
+		})), BadCertificate, "", "", "can't be read"},
 
 		{"agreement ended", chain(shared.leaf(t, subject(t, orgID("NTRBG-4")))), AgreementExpired, "sofia", "", "2020-06-30"},
 		{"agreement ended, under another authority", chain(agkk.leaf(t, subject(t, orgID("NTRBG-4")))), WrongOrganization, "sofia", "", ""},

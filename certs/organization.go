@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -17,6 +18,9 @@ type organization struct {
 	ids        []string
 	subject    *SubjectMatch
 	san        []sanPattern
+	pins       []string
+	usage      x509.ExtKeyUsage
+	qc         *QC
 	pool       *x509.CertPool
 	cas        []*x509.Certificate
 	until      time.Time // first moment without an agreement; zero for none
@@ -33,7 +37,7 @@ func (s *Set) loadOrganizations(all map[string]Organization) error {
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		c := all[key]
 		fail := func(err error) { errs = append(errs, fmt.Errorf("organization %q: %w", key, err)) }
-		o := &organization{key: key, ids: c.ID, subject: c.Subject, pool: x509.NewCertPool()}
+		o := &organization{key: key, ids: c.ID, subject: c.Subject, pins: c.SPKI, qc: c.QC, pool: x509.NewCertPool()}
 		if !c.ValidUntil.IsZero() {
 			o.until = c.ValidUntil.End()
 		}
@@ -86,8 +90,22 @@ func (s *Set) loadOrganizations(all map[string]Organization) error {
 
 // readNames reads what a certificate of the organization has to say.
 func (o *organization) readNames(c Organization) (errs []error) {
-	if len(c.ID) == 0 && c.Subject == nil && len(c.SAN) == 0 {
-		errs = append(errs, errors.New("needs id, subject or san: an authority alone proves no organization"))
+	if len(c.ID) == 0 && c.Subject == nil && len(c.SAN) == 0 && len(c.SPKI) == 0 {
+		errs = append(errs, errors.New("needs id, subject, san or spki: an authority alone proves no organization"))
+	}
+	for _, pin := range c.SPKI {
+		if err := checkPin(pin); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	if c.QC != nil {
+		if err := c.QC.check(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	var err error
+	if o.usage, err = usageOf(c.EKU); err != nil {
+		errs = append(errs, err)
 	}
 	if c.Subject != nil && *c.Subject == (SubjectMatch{}) {
 		errs = append(errs, errors.New("subject: demands nothing; write at least one of cn, o, ou, c and serial_number"))
@@ -119,6 +137,11 @@ func (o *organization) trust(c Organization) []byte {
 	}
 	list(c.ID)
 	list(c.SAN)
+	list(c.SPKI)
+	list([]string{c.EKU})
+	if c.QC != nil {
+		list([]string{"qc", c.QC.Type, strconv.FormatBool(c.QC.Compliance)})
+	}
 	if m := c.Subject; m != nil {
 		list([]string{m.CN, m.O, m.OU, m.C, m.SerialNumber})
 	}
@@ -143,6 +166,9 @@ func overlap(a, b *organization) string {
 
 // sameNames says which names could stand for both.
 func sameNames(a, b *organization) string {
+	if len(a.pins) > 0 && len(b.pins) > 0 && !slices.ContainsFunc(a.pins, func(p string) bool { return slices.Contains(b.pins, p) }) {
+		return ""
+	}
 	if len(a.ids) > 0 && len(b.ids) > 0 {
 		for _, id := range a.ids {
 			if slices.Contains(b.ids, id) {
@@ -234,8 +260,9 @@ func (m *SubjectMatch) values() [5]wanted {
 
 // names reports whether c names the organization, and by which value: the
 // organizationIdentifier, else the first demanded subject attribute, else the
-// alternative name. An error is an attribute that this organization asks for
-// and that must not be interpreted.
+// alternative name, else the pin. An error is an attribute that this
+// organization asks for and that must not be interpreted, or a qualified
+// statement that is missing.
 func (o *organization) names(c *x509.Certificate, subject []attribute, id string) (string, bool, error) {
 	matched := ""
 	if len(o.ids) > 0 {
@@ -265,6 +292,20 @@ func (o *organization) names(c *x509.Certificate, subject []attribute, id string
 		}
 		if matched == "" {
 			matched, _ = o.san[i].find(c)
+		}
+	}
+	if len(o.pins) > 0 {
+		pin := pinOf(c)
+		if !slices.Contains(o.pins, pin) {
+			return "", false, nil
+		}
+		if matched == "" {
+			matched = pin
+		}
+	}
+	if matched != "" && o.qc != nil {
+		if err := o.qc.met(c); err != nil {
+			return "", false, err
 		}
 	}
 	return matched, matched != "", nil

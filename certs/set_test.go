@@ -396,8 +396,12 @@ func TestBuildErrors(t *testing.T) {
 		}, "wildcard"},
 		{"ACME with an unreadable root", func(n *node) { n.config.TLS.ACME = &ACME{Directory: "https://ca.example/", CA: "/nonexistent.pem"} }, "tls.acme.ca"},
 
-		{"nothing to match", orgs(Organization{CA: rootFile}), `organization "a": needs id, subject or san`},
+		{"nothing to match", orgs(Organization{CA: rootFile}), `organization "a": needs id, subject, san or spki`},
 		{"empty subject", orgs(Organization{Subject: &SubjectMatch{}, CA: rootFile}), "demands nothing"},
+		{"bad pin", orgs(Organization{SPKI: unit.List{"sha1/AAAA"}, CA: rootFile}), "sha256/"},
+		{"pins apart", orgs(Organization{SPKI: unit.List{pinOf(root.cert)}, CA: rootFile}, Organization{SPKI: unit.List{pinOf(other.cert)}, CA: rootFile}), ""},
+		{"unknown usage", orgs(Organization{ID: unit.List{"A"}, EKU: "server", CA: rootFile}), `eku: unknown value "server"`},
+		{"unknown qualified type", orgs(Organization{ID: unit.List{"A"}, QC: &QC{Type: "stamp"}, CA: rootFile}), `unknown type "stamp"`},
 		{"no authority", orgs(Organization{ID: unit.List{"A"}}), "needs ca"},
 		{"authority missing", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{"/nonexistent.pem"}}), "open /nonexistent.pem"},
 		{"authority is a client", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{write(t, leaf)}}), "is not a certification authority"},
