@@ -2,7 +2,6 @@ package middleware
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/vazel-gateway/vazel/certs"
 )
@@ -43,29 +42,6 @@ func buildAllow(allow []string, env Env) (Func, error) {
 			}
 			env.Metrics.MTLSRejected(rec.Listener, claimed, string(reason))
 			Deny(w, r, status, Denial{By: "allow", Reason: string(reason), Detail: rec.Identity.Detail})
-		})
-	}, nil
-}
-
-// buildMethods refuses methods that are not listed. Routing has looked already;
-// this stands where a policy is used without it.
-func buildMethods(methods []string, env Env) (Func, error) {
-	if len(methods) == 0 {
-		return nil, nil
-	}
-	allowed := map[string]bool{}
-	for _, m := range methods {
-		allowed[m] = true
-	}
-	list := []string{strings.Join(methods, ", ")}
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !allowed[r.Method] {
-				w.Header()["Allow"] = list
-				Deny(w, r, http.StatusMethodNotAllowed, Denial{By: "methods", Reason: "method_not_allowed"})
-				return
-			}
-			next.ServeHTTP(w, r)
 		})
 	}, nil
 }

@@ -38,12 +38,9 @@ type logSink struct {
 	stopped atomic.Bool   // nobody reads the queue any more
 }
 
+// newLogSink opens stdout, stderr or a file.
 func newLogSink(output string, c zapcore.EncoderConfig, dropped prometheus.Counter) (*logSink, error) {
-	s := &logSink{
-		enc: zapcore.NewJSONEncoder(c), dropped: dropped,
-		queue: make(chan *[]byte, logQueue), again: make(chan chan error), quit: make(chan struct{}), done: make(chan struct{}),
-	}
-	s.pool.New = func() any { b := make([]byte, 0, 1<<10); return &b }
+	s := makeLogSink(c, dropped)
 	var w io.WriteCloser
 	switch output {
 	case "stdout":
@@ -60,6 +57,15 @@ func newLogSink(output string, c zapcore.EncoderConfig, dropped prometheus.Count
 	}
 	go s.run(w)
 	return s, nil
+}
+
+func makeLogSink(c zapcore.EncoderConfig, dropped prometheus.Counter) *logSink {
+	s := &logSink{
+		enc: zapcore.NewJSONEncoder(c), dropped: dropped,
+		queue: make(chan *[]byte, logQueue), again: make(chan chan error), quit: make(chan struct{}), done: make(chan struct{}),
+	}
+	s.pool.New = func() any { b := make([]byte, 0, 1<<10); return &b }
+	return s
 }
 
 func (s *logSink) open() (*os.File, error) {

@@ -1,0 +1,120 @@
+package middleware
+
+import (
+	"crypto/tls"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+func TestMetricsAreWellNamed(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewPedanticRegistry()
+	m := NewMetrics(reg)
+	fill(m)
+	problems, err := testutil.GatherAndLint(reg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// fill makes one series of everything.
+func fill(m *Metrics) {
+	m.begin(":443").Dec()
+	m.done(&Record{Listener: ":443", Protocol: "h2", Route: "parcels", Method: "GET", Status: 200, Organization: "nra", BytesIn: 1, BytesOut: 2, Duration: time.Millisecond})
+	m.Rejected(":443", "unknown_host")
+	m.MTLSRejected(":443", "", "unknown_ca")
+	m.ConnectionOpened(":443", "tcp")()
+	m.ConnectionRejected(":443", "per_ip_limit")
+	m.Handshake(":443", &tls.ConnectionState{Version: tls.VersionTLS13, CurveID: tls.X25519MLKEM768}, time.Millisecond)
+	m.HandshakeError(":443", "timeout")
+	m.Panicked("request")
+	m.logDropped.WithLabelValues("access").Inc()
+	m.limitDecisions.WithLabelValues("parcels", "allowed").Inc()
+	m.limited.WithLabelValues("parcels", "nra").Inc()
+}
+
+func TestMetricsOfARequest(t *testing.T) {
+	t.Parallel()
+	reg := prometheus.NewPedanticRegistry()
+	m := NewMetrics(reg)
+	fill(m)
+	m.done(&Record{Listener: ":443", Protocol: "h1", Method: "BREW", Status: 700})
+	m.done(&Record{Listener: ":443", Protocol: "h1", Method: "GET", Route: "parcels", Status: 429, Denial: &Denial{By: "rate_limit"}, Organization: "nra", Start: time.Unix(9, 0)})
+	want := `
+# HELP vazel_http_request_bytes_total Bytes of request bodies.
+# TYPE vazel_http_request_bytes_total counter
+vazel_http_request_bytes_total{route="_unknown"} 0
+vazel_http_request_bytes_total{route="parcels"} 1
+# HELP vazel_http_requests_total Completed requests. Code 499: the client left before its answer.
+# TYPE vazel_http_requests_total counter
+vazel_http_requests_total{code="200",listener=":443",method="GET",protocol="h2",route="parcels"} 1
+vazel_http_requests_total{code="429",listener=":443",method="GET",protocol="h1",route="parcels"} 1
+vazel_http_requests_total{code="_other",listener=":443",method="_other",protocol="h1",route="_unknown"} 1
+# HELP vazel_mtls_rejections_total Requests refused for their client certificate. Organization: the one that the certificate names if it is configured, else _unknown.
+# TYPE vazel_mtls_rejections_total counter
+vazel_mtls_rejections_total{listener=":443",organization="_unknown",reason="unknown_ca"} 1
+# HELP vazel_organization_requests_total Requests by organization; _anonymous proved none. Outcome: ok, client_error, server_error, unauthorized, limited, blocked.
+# TYPE vazel_organization_requests_total counter
+vazel_organization_requests_total{organization="_anonymous",outcome="server_error",route="_unknown"} 1
+vazel_organization_requests_total{organization="nra",outcome="limited",route="parcels"} 1
+vazel_organization_requests_total{organization="nra",outcome="ok",route="parcels"} 1
+# HELP vazel_tls_handshakes_total Completed TLS handshakes.
+# TYPE vazel_tls_handshakes_total counter
+vazel_tls_handshakes_total{group="X25519MLKEM768",listener=":443",resumed="false",version="TLS 1.3"} 1
+`
+	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "vazel_http_request_bytes_total", "vazel_http_requests_total",
+		"vazel_mtls_rejections_total", "vazel_organization_requests_total", "vazel_tls_handshakes_total"); err != nil {
+		t.Error(err)
+	}
+	if n := testutil.CollectAndCount(m.orgLast); n != 1 { // only successful requests, only of organizations
+		t.Errorf("%d series of the last request, want 1", n)
+	}
+}
+
+// However many label sets there are, a metric stays within its bound, and no
+// observation is lost.
+func TestMetricsOverflow(t *testing.T) {
+	t.Parallel()
+	m := NewMetrics(prometheus.NewPedanticRegistry())
+	const n = maxSeries + 50
+	var wg sync.WaitGroup
+	for part := range 2 {
+		wg.Go(func() {
+			for i := part; i < n; i += 2 {
+				m.done(&Record{Listener: ":443", Protocol: "h1", Method: "GET", Status: 200, Route: fmt.Sprint(i), Organization: "nra"})
+				m.MTLSRejected(":443", fmt.Sprint(i), "expired")
+			}
+		})
+	}
+	wg.Wait()
+	for name, c := range map[string]prometheus.Collector{"requests": m.requests, "durations": m.duration, "organizations": m.orgRequests, "rejections": m.mtlsRejections} {
+		if got := testutil.CollectAndCount(c); got != maxSeries+1 {
+			t.Errorf("%d series of %s, want %d", got, name, maxSeries+1)
+		}
+	}
+	over := m.requests.WithLabelValues("_overflow", "_overflow", "_overflow", "_overflow", "_overflow")
+	if got := testutil.ToFloat64(over); got != 50 {
+		t.Errorf("%v requests in overflow, want 50", got)
+	}
+	if got := testutil.ToFloat64(m.overflow.WithLabelValues("vazel_http_requests_total")); got != 50 {
+		t.Errorf("vazel_metric_overflow_total = %v, want 50", got)
+	}
+}
+
+func BenchmarkMetricsOfARequest(b *testing.B) {
+	m := NewMetrics(prometheus.NewRegistry())
+	rec := &Record{Listener: ":443", Protocol: "h2", Route: "parcels", Method: "GET", Status: 200, Organization: "nra", BytesOut: 1000, Duration: time.Millisecond}
+	b.ReportAllocs()
+	for b.Loop() {
+		m.done(rec)
+	}
+}
