@@ -192,9 +192,11 @@ func (a *acmeManager) stopLocked() {
 // certificate serves what is held for a host; it never waits for the authority.
 func (a *acmeManager) certificate(host string, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if r := a.current.Load(); r != nil {
-		// certmagic looks by the name asked for; for a fallback that is another one.
+		// Looked up by the configured host: a fallback is asked for other names.
+		nameless := *hello
+		nameless.ServerName = ""
 		for _, c := range r.cache.AllMatchingCertificates(host) {
-			if hello.SupportsCertificate(&c.Certificate) == nil {
+			if nameless.SupportsCertificate(&c.Certificate) == nil {
 				return &c.Certificate, nil
 			}
 		}
