@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -70,13 +71,23 @@ func (s *Set) Identify(cs *tls.ConnectionState, now time.Time) Identity {
 		}
 	}
 	// Each organization is held against its own authorities and no others.
-	path := verifier{leaf: leaf, intermediates: poolOf(cs.PeerCertificates[1:])}
+	path := verifier{leaf: leaf, sent: cs.PeerCertificates}
+	var sent [sha256.Size]byte
+	if len(named) > 0 {
+		sent = sentDigest(cs.PeerCertificates)
+	}
 	var proven *organization
 	var chain []*x509.Certificate
 	for _, o := range named {
-		c, err := path.verify(o.pool, now, o.usage)
-		if err != nil || !signs(leaf) {
+		if !signs(leaf) {
 			continue
+		}
+		c := s.chains.get(chainKey{sent, o}, now)
+		if c == nil {
+			if c, err = path.verify(o.pool, now, o.usage); err != nil {
+				continue
+			}
+			s.chains.put(chainKey{sent, o}, c, now)
 		}
 		if proven != nil {
 			return refuse(BadCertificate, fmt.Sprintf("the certificate proves two organizations: %s and %s", proven.key, o.key))
@@ -146,8 +157,8 @@ func readable(peers []*x509.Certificate) ([]attribute, string, error) {
 
 // verifier finds chains from a leaf.
 type verifier struct {
-	leaf          *x509.Certificate
-	intermediates *x509.CertPool
+	leaf *x509.Certificate
+	sent []*x509.Certificate // by the client, the leaf first
 }
 
 func poolOf(l []*x509.Certificate) *x509.CertPool {
@@ -163,7 +174,7 @@ var errWeak = errors.New("weak key")
 // verify is a chain of strong keys to an authority of roots. roots is never nil:
 // x509 would take the system's.
 func (v verifier) verify(roots *x509.CertPool, now time.Time, usage x509.ExtKeyUsage) ([]*x509.Certificate, error) {
-	chains, err := v.leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: v.intermediates, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}})
+	chains, err := v.leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: poolOf(v.sent[1:]), CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{usage}})
 	if err != nil {
 		return nil, err
 	}

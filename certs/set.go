@@ -21,7 +21,7 @@ import (
 var ErrNoCertificate = errors.New("no certificate to serve")
 
 // Set is the trust of one configuration. It does not change, but for the
-// session ticket keys, which are turned over.
+// session ticket keys, which are turned over, and the chains that it keeps.
 type Set struct {
 	manager       *Manager
 	profile       profile
@@ -29,6 +29,7 @@ type Set struct {
 	byCA          *x509.CertPool // all authorities: hints in handshakes, reasons of refusals
 	trustID       string
 	warnings      []string
+	chains        chains
 
 	certificates []*served
 	hosts        map[string]*hostTLS // exact
