@@ -19,16 +19,16 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 	rec := middleware.RecordOf(r.Context())
 	snap := g.snapshot.Load()
 	c := connOf(r.Context())
-	if m := h1.MalformedOf(r.Context()); m != nil {
-		g.reject(w, r, m.Status, middleware.Denial{By: "http", Reason: m.Reason, Detail: m.Detail, Close: true})
-		return
-	}
 	if c == nil || r.TLS == nil {
 		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "request without a known connection", Close: true})
 		return
 	}
 	if l := snap.listens[c.Listener]; l != nil && l.altSvc != nil && c.Protocol != "h3" {
 		w.Header()["Alt-Svc"] = l.altSvc
+	}
+	if m := h1.MalformedOf(r.Context()); m != nil {
+		g.reject(w, r, m.Status, middleware.Denial{By: "http", Reason: m.Reason, Detail: m.Detail, Close: true})
+		return
 	}
 	limits := &snap.config.Limits
 

@@ -358,12 +358,8 @@ func (ex *exchange) send() *failure {
 func (ex *exchange) cut(err error) *failure {
 	c := ex.conn
 	if up := ex.upload; up != nil && c.broken.Load() {
-		select {
-		case <-up.done:
-			if up.failure != nil {
-				return up.failure
-			}
-		default:
+		if f := up.failure.Load(); f != nil {
+			return f
 		}
 	}
 	if cerr := ex.r.Context().Err(); cerr != nil {

@@ -37,9 +37,10 @@ type upload struct {
 	stopped atomic.Bool
 	done    chan struct{}
 
-	// Set before done is closed.
-	whole   bool     // the body was sent to its end
-	failure *failure // what ended the exchange, if the client's side did
+	// failure is what ended the exchange, if the client's side did. It is set
+	// before the connection is aborted.
+	failure atomic.Pointer[failure]
+	whole   bool // the body was sent to its end; set before done is closed
 }
 
 // start sends in a goroutine that the caller must end with finish.
@@ -52,7 +53,7 @@ func (u *upload) run() {
 	defer close(u.done)
 	defer func() {
 		if v := recover(); v != nil { // a policy's body reader
-			u.failure = &failure{err: errors.New("panic while the request body was read"), gone: true}
+			u.failure.Store(&failure{err: errors.New("panic while the request body was read"), gone: true})
 			u.c.abort()
 		}
 	}()
@@ -114,7 +115,7 @@ func (u *upload) read(p []byte) (int, error) {
 // fail ends the exchange, for the rest of the body can't be had.
 func (u *upload) fail(err error) {
 	if !u.stopped.Load() {
-		u.failure = bodyFailure(err)
+		u.failure.Store(bodyFailure(err))
 	}
 	u.c.abort()
 }
@@ -123,7 +124,7 @@ func (u *upload) fail(err error) {
 // it stopped reading. Only if it just does not read on, nothing more can come of it.
 func (u *upload) writeFailed(err error) {
 	if isTimeout(err) {
-		u.failure = &failure{reason: reasonBodyTimeout, err: err, wrote: true}
+		u.failure.Store(&failure{reason: reasonBodyTimeout, err: err, wrote: true})
 		u.c.abort()
 	}
 }
