@@ -19,6 +19,7 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3"
+	"github.com/mholt/acmez/v3/acme"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 )
@@ -71,6 +72,9 @@ func (a *acmeManager) check(c *ACME) error {
 	}
 	if u, err := url.Parse(c.Directory); err != nil || u.Scheme != "https" || u.Host == "" {
 		return fmt.Errorf("tls.acme: directory %q is not an https address (RFC 8555, 6.1)", c.Directory)
+	}
+	if (c.EAB.KeyID == "") != (c.EAB.HMACKey.Reveal() == "") {
+		return errors.New("tls.acme.eab: needs both key_id and hmac_key")
 	}
 	_, err := rootsOf(c)
 	return err
@@ -154,8 +158,12 @@ func (a *acmeManager) start(c ACME) *acmeRun {
 		Logger:  log,
 		OnEvent: a.note,
 	})
+	var eab *acme.EAB
+	if c.EAB.KeyID != "" {
+		eab = &acme.EAB{KeyID: c.EAB.KeyID, MACKey: c.EAB.HMACKey.Reveal()}
+	}
 	r.issuer = certmagic.NewACMEIssuer(r.config, certmagic.ACMEIssuer{
-		CA: c.Directory, Email: c.Email, Agreed: true, TrustedRoots: roots, Logger: log,
+		CA: c.Directory, Email: c.Email, Agreed: true, TrustedRoots: roots, ExternalAccount: eab, Profile: c.Profile, Logger: log,
 	})
 	r.config.Issuers = []certmagic.Issuer{r.issuer}
 	config.Store(r.config)

@@ -105,8 +105,20 @@ type ACME struct {
 	Email string `yaml:"email"`
 	// CA is a PEM file with the root of the directory's own certificate, for a private authority; default: the system's roots.
 	CA string `yaml:"ca"`
+	// EAB binds the account to one that the authority already knows (RFC 8555, 7.3.4), if it demands that.
+	EAB EAB `yaml:"eab"`
+	// Profile is the authority's name for the kind of certificate that is asked for; default: the authority's own choice.
+	Profile string `yaml:"profile"`
 	// Storage is the folder of accounts and certificates; default: acme below $STATE_DIRECTORY, or below the configuration's folder.
 	Storage string `yaml:"storage"`
+}
+
+// EAB is an external account binding.
+type EAB struct {
+	// KeyID is the identifier that the authority gave.
+	KeyID string `yaml:"key_id"`
+	// HMACKey refers to the key that the authority gave, in base64url, as ${file:PATH} or ${env:NAME}.
+	HMACKey unit.Secret `yaml:"hmac_key"`
 }
 
 // TLS is what the gateway offers and serves on its listeners.

@@ -319,7 +319,7 @@ func (ls *lists) refresh(ctx context.Context, l *list) {
 			wait = max(wait, 10*time.Second)
 		}
 		now := time.Now()
-		if former == nil || l.stale(former, now) != "" || !sameSet(former.revoked, s.revoked) || !bytes.Equal(former.issuer.Raw, s.issuer.Raw) {
+		if former == nil || (l.stale(former, now) == "") != (l.stale(s, now) == "") || !sameSet(former.revoked, s.revoked) || !bytes.Equal(former.issuer.Raw, s.issuer.Raw) {
 			ls.manager.log.Info("revocation list in force", zap.String("organization", l.name), zap.Int("entries", len(s.revoked)), zap.Time("next_update", s.next))
 			ls.manager.trustChanged()
 		}
