@@ -118,6 +118,23 @@ func TestRevocation(t *testing.T) {
 	})
 }
 
+// TestListOfNamesake makes sure that a list says nothing of an authority with
+// the same name and another key.
+func TestListOfNamesake(t *testing.T) {
+	t.Parallel()
+	ca, renewed := newAuthority(t, "root", nil), newAuthority(t, "root", nil)
+	c := oneOrganization(t, ca, &CRL{File: writeFile(t, ca.crl(t, nil))}, nil)
+	o := c.Organizations["a"]
+	o.CA = append(o.CA, write(t, renewed.cert))
+	c.Organizations["a"] = o
+	s := build(t, newManager(t), c)
+	for by, want := range map[*authority]Reason{ca: "", renewed: RevocationUnknown} {
+		if got := s.Identify(state(by.leaf(t, subject(t, orgID("A")))), time.Now()).Reason; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // TestListRefused holds which lists are not believed.
 func TestListRefused(t *testing.T) {
 	t.Parallel()
@@ -219,10 +236,13 @@ func TestListFromURL(t *testing.T) {
 	step("garbage", []byte("<html>"), "", false)
 	step("revoked", numbered(3, leaf), Revoked, true)
 	step("rolled back", numbered(2), Revoked, false)
+	step("rolled back under the same number", ca.crl(t, func(l *x509.RevocationList) {
+		l.Number, l.ThisUpdate = big.NewInt(3), time.Now().Add(-2*time.Hour)
+	}), Revoked, false)
 	step("out of reach again", nil, Revoked, false)
 
 	got := testutil.ToFloat64(m.lists.fetches.WithLabelValues("a", "failure"))
-	if want := 5.0; got != want {
+	if want := 6.0; got != want {
 		t.Errorf("counted %v failures, want %v", got, want)
 	}
 
