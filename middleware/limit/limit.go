@@ -1,230 +1,260 @@
 // Package limit counts: it decides whether one more request of a key fits its
 // rate. It owns the counts, which outlive configurations, and their bound in
-// memory. What a key stands for is the caller's.
+// memory. It does not own what a key stands for, or what is answered.
 //
-// The algorithm is the leaky bucket as a meter, which decides as GCRA does:
-// over any time t at most burst + rate x t requests are admitted.
+// The algorithm is GCRA: over any time t at most burst + rate x t requests of a
+// key are admitted. golang.org/x/time/rate keeps the same promise with Allow, but
+// in 88 bytes, a lock and a wall clock reading per key; it can neither ask several
+// limits before it takes from one of them (Reserve with Cancel admits too
+// much), nor say how long a refused request has to wait, nor be evicted safely.
 package limit
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"hash/maphash"
-	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 )
-
-// Rate is what a key may use.
-type Rate struct {
-	PerSecond float64
-	Burst     float64 // at least 1
-}
-
-// Decision is the answer of Take.
-type Decision struct {
-	Allowed    bool
-	Remaining  int           // requests that would fit now
-	Reset      time.Duration // until the whole burst is there again
-	RetryAfter time.Duration // until one request fits; 0 if allowed
-}
-
-// Key is who is counted: a configured name, or a network.
-type Key struct {
-	Name string
-	Net  netip.Prefix
-}
 
 // Options bound a Store.
 type Options struct {
 	// Networks is the largest number of networks that are counted one by one, over
-	// all limiters; default: 262144.
+	// all policies; default: 262144, which take 12 MiB when all are in use.
 	Networks int
-	// Now is the monotonic clock; default: time.Since the start.
+	// Now is the monotonic clock; default: time since New.
 	Now func() time.Duration
 }
 
 const (
-	shards          = 64
 	defaultNetworks = 1 << 18
+	maxShards       = 256
+	maxUses         = 4
 )
 
-// Store holds the counts of the process.
+// Store holds the counts of the process. It is safe for concurrent use.
 type Store struct {
-	now      func() time.Duration
-	seed     maphash.Seed
-	perShard int
+	now  func() time.Duration
+	seed maphash.Seed
+	seq  atomic.Uint64
 
-	mu       sync.Mutex
-	limiters map[string]*Limiter
+	policies atomic.Pointer[[]*Policy] // by id; the first is nil
 
-	shards [shards]shard
+	shards []shard
+	sets   uint32 // of each shard
+
+	mu     sync.Mutex // serializes writers of policies
+	byName map[string]*Policy
 }
 
-// shard is a part of the table of networks.
-type shard struct {
-	mu       sync.Mutex
-	buckets  map[networkKey]bucket
-	overflow map[*Limiter]bucket // shared by the networks that found no place
-}
-
-type networkKey struct {
-	limiter *Limiter
-	net     netip.Prefix
-}
-
-// bucket is how full a key's bucket is: level counts admitted requests and
-// drains at the key's rate.
-type bucket struct {
-	level float64
-	rate  float64 // at which it drained last
-	last  time.Duration
-}
-
-// New makes a Store.
+// New makes a Store that has counted nothing.
 func New(o Options) *Store {
-	if o.Networks == 0 {
+	if o.Networks <= 0 {
 		o.Networks = defaultNetworks
 	}
 	if o.Now == nil {
 		start := time.Now()
 		o.Now = func() time.Duration { return time.Since(start) }
 	}
-	s := &Store{now: o.Now, seed: maphash.MakeSeed(), perShard: max(1, o.Networks/shards), limiters: map[string]*Limiter{}}
-	for i := range s.shards {
-		s.shards[i].buckets = map[networkKey]bucket{}
-		s.shards[i].overflow = map[*Limiter]bucket{}
+	s := &Store{now: o.Now, seed: maphash.MakeSeed(), byName: map[string]*Policy{}}
+	s.policies.Store(&[]*Policy{nil})
+	shards := 1
+	for shards < maxShards && shards*2*4*ways <= o.Networks {
+		shards *= 2
 	}
+	s.shards = make([]shard, shards)
+	s.sets = uint32(max(1, o.Networks/shards/ways))
 	return s
 }
 
-// Limiter is the counts of one policy, found again by its name after a reload.
-type Limiter struct {
-	store *Store
-	mu    sync.Mutex
-	named map[string]*namedBucket // configured keys: never evicted
+// Capacity is how many networks can be counted one by one.
+func (s *Store) Capacity() int { return len(s.shards) * int(s.sets) * ways }
+
+// Use is one count that a request adds to.
+type Use struct {
+	Key  Key
+	Rate Rate
+	// Decision is what the limit says about the request for itself.
+	Decision Decision
 }
 
-type namedBucket struct {
-	mu sync.Mutex
-	b  bucket
+// errKey is a bug in the caller.
+var errKey = errors.New("limit: a key that no policy made, or twice the same")
+
+// Take counts one request of k if it fits r. An error is no decision; a local
+// store gives one only for keys and rates that no Policy made.
+func (s *Store) Take(ctx context.Context, k Key, r Rate) (Decision, error) {
+	u := [1]Use{{Key: k, Rate: r}}
+	_, err := s.use(u[:], one)
+	return u[0].Decision, err
 }
 
-// Limiter finds or makes the limiter of a policy.
-func (s *Store) Limiter(name string) *Limiter {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	l := s.limiters[name]
-	if l == nil {
-		l = &Limiter{store: s, named: map[string]*namedBucket{}}
-		s.limiters[name] = l
+// TakeAll counts one request in all of uses if it fits each, else in none: what
+// one limit refuses must not use up another. It fills in the decisions.
+func (s *Store) TakeAll(ctx context.Context, uses []Use) (allowed bool, err error) {
+	return s.use(uses, one)
+}
+
+// Peek says what is left for k, and takes nothing.
+func (s *Store) Peek(ctx context.Context, k Key, r Rate) (Decision, error) {
+	u := [1]Use{{Key: k, Rate: r}}
+	_, err := s.use(u[:], 0)
+	return u[0].Decision, err
+}
+
+// place is where a key is counted.
+type place struct {
+	mu    *sync.Mutex
+	order uint64 // in which locks are taken
+	p     *Policy
+	cell  *cell  // of a configured key
+	shard *shard // of a network
+	set   uint32
+	level int64 // after the request
+}
+
+func (s *Store) use(uses []Use, cost int64) (bool, error) {
+	var places [maxUses]place
+	if len(uses) > maxUses {
+		return false, fmt.Errorf("limit: %d limits at once", len(uses))
 	}
-	return l
-}
-
-// Take admits one request of k, or not.
-func (l *Limiter) Take(k Key, r Rate) Decision { return l.use(k, r, 1) }
-
-// Return gives a request back that Take admitted and that another limit
-// refused: it has not been made.
-func (l *Limiter) Return(k Key, r Rate) { l.use(k, r, -1) }
-
-func (l *Limiter) use(k Key, r Rate, n float64) Decision {
-	now := l.store.now()
-	if k.Net == (netip.Prefix{}) {
-		l.mu.Lock()
-		nb := l.named[k.Name]
-		if nb == nil {
-			nb = &namedBucket{b: bucket{last: now}}
-			l.named[k.Name] = nb
+	policies := *s.policies.Load()
+	for i := range uses {
+		k, at := &uses[i].Key, &places[i]
+		if k.policy == 0 || int(k.policy) >= len(policies) {
+			return false, errKey
 		}
-		l.mu.Unlock()
-		nb.mu.Lock()
-		defer nb.mu.Unlock()
-		return nb.b.use(now, r, n)
-	}
-	return l.store.useNetwork(networkKey{l, k.Net}, now, r, n)
-}
-
-func (s *Store) useNetwork(k networkKey, now time.Duration, r Rate, n float64) Decision {
-	sh := &s.shards[maphash.Comparable(s.seed, k.net)%shards]
-	sh.mu.Lock()
-	defer sh.mu.Unlock()
-	b, ok := sh.buckets[k]
-	if !ok {
-		if len(sh.buckets) >= s.perShard && !sh.makeRoom(now) {
-			// No bucket may be forgotten before it is empty, or its owner would get a
-			// full burst anew. Newcomers share one until there is room.
-			b := sh.overflow[k.limiter]
-			d := b.use(now, r, n)
-			sh.overflow[k.limiter] = b
-			return d
+		for j := range i {
+			if uses[j].Key == *k {
+				return false, errKey
+			}
 		}
-		b.last = now
-	}
-	d := b.use(now, r, n)
-	sh.buckets[k] = b
-	return d
-}
-
-// makeRoom drops buckets that have drained: forgetting those changes nothing.
-// It looks at some and reports whether it found one.
-func (sh *shard) makeRoom(now time.Duration) bool {
-	found, looked := false, 0
-	for k, b := range sh.buckets {
-		if b.level-(now-b.last).Seconds()*b.rate <= 0 {
-			delete(sh.buckets, k)
-			found = true
+		at.p = policies[k.policy]
+		if k.cell != 0 {
+			cells := *at.p.cells.Load()
+			if int(k.cell) > len(cells) {
+				return false, errKey
+			}
+			at.cell = cells[k.cell-1]
+			at.mu, at.order = &at.cell.mu, uint64(k.policy)<<32|uint64(k.cell)
+			continue
 		}
-		if looked++; looked == 64 {
-			break
+		n, set := s.setOf(k)
+		at.shard, at.set = &s.shards[n], set
+		at.mu, at.order = &at.shard.mu, 1<<63|uint64(n)
+	}
+	// All locks are held until all limits have decided, always taken in the same
+	// order, and shards once.
+	var order [maxUses]*place
+	for i := range uses {
+		j := i
+		for ; j > 0 && order[j-1].order > places[i].order; j-- {
+			order[j] = order[j-1]
+		}
+		order[j] = &places[i]
+	}
+	for i := range uses {
+		if i == 0 || order[i].order != order[i-1].order {
+			order[i].mu.Lock()
 		}
 	}
-	return found
+	allowed, err := s.useLocked(uses, &places, cost)
+	for i := range uses {
+		if i == 0 || order[i].order != order[i-1].order {
+			order[i].mu.Unlock()
+		}
+	}
+	return allowed, err
 }
 
-// use drains b and puts n requests into it if they fit. Negative n takes out.
-func (b *bucket) use(now time.Duration, r Rate, n float64) Decision {
-	if elapsed := now - b.last; elapsed > 0 {
-		b.level = max(0, b.level-elapsed.Seconds()*r.PerSecond)
-		b.last = now
-	}
-	b.rate = r.PerSecond
-	burst := max(1, r.Burst)
-	const slack = 1e-9 // of rounding
-	allowed := n <= 0 || b.level+n <= burst+slack
-	if allowed {
-		b.level = max(0, b.level+n)
-	}
-	d := Decision{
-		Allowed:   allowed,
-		Remaining: int(max(0, burst-b.level+slack)),
-		Reset:     seconds(b.level / r.PerSecond),
+func (s *Store) useLocked(uses []Use, places *[maxUses]place, cost int64) (bool, error) {
+	now := int64(s.now()) // read under the locks, so that no bucket sees time go back
+	allowed := true
+	for i := range uses {
+		u, at := &uses[i], &places[i]
+		t, err := at.p.current(&u.Rate, now)
+		if err != nil {
+			return false, err
+		}
+		level := int64(0)
+		if at.cell != nil {
+			level = at.cell.b.at(now, t)
+		} else {
+			level = at.shard.levelLocked(&u.Key, at.set, now, t)
+		}
+		u.Decision, at.level = decide(level, &t.rate, cost)
+		allowed = allowed && u.Decision.Allowed
 	}
 	if !allowed {
-		d.RetryAfter = max(1, seconds((b.level+n-burst)/r.PerSecond))
+		for i := range uses {
+			if d := &uses[i].Decision; d.Allowed { // but nothing was taken
+				d.describe(places[i].level-cost, &places[i].p.terms.Load().rate)
+			}
+		}
+		return false, nil
 	}
-	return d
+	if cost == 0 {
+		return true, nil
+	}
+	for i := range uses {
+		at := &places[i]
+		if at.cell != nil {
+			at.cell.b = bucket{at.level, now}
+		} else {
+			s.putLocked(at.shard, &uses[i].Key, at.set, bucket{at.level, now})
+		}
+	}
+	return true, nil
 }
-
-func seconds(f float64) time.Duration { return time.Duration(f * float64(time.Second)) }
 
 // Networks is how many networks are counted one by one.
 func (s *Store) Networks() (n int) {
-	for i := range s.shards {
-		s.shards[i].mu.Lock()
-		n += len(s.shards[i].buckets)
-		s.shards[i].mu.Unlock()
+	for _, p := range (*s.policies.Load())[1:] {
+		n += int(p.networks.Load())
 	}
 	return n
 }
 
-// Network is what counts as one client: an IPv4 address, or the /64 of an IPv6
-// address, which is the least that one household or machine is given.
-func Network(a netip.Addr) netip.Prefix {
-	a = a.Unmap().WithZone("")
-	bits := a.BitLen()
-	if a.Is6() {
-		bits = 64
+// PolicyStats is how a policy uses the table of networks.
+type PolicyStats struct {
+	Name      string
+	Networks  int64  // that are kept
+	Evictions uint64 // of networks that were still in use
+}
+
+// Policies describes each policy.
+func (s *Store) Policies() []PolicyStats {
+	var all []PolicyStats
+	for _, p := range (*s.policies.Load())[1:] {
+		all = append(all, PolicyStats{p.name, p.networks.Load(), p.evictions.Load()})
 	}
-	p, _ := a.Prefix(bits)
-	return p
+	return all
+}
+
+// Usage is how much of its burst a configured key has in use, from 0 to 1.
+type Usage struct {
+	Policy, Name string
+	Ratio        float64
+}
+
+// Usages describes the configured keys that have something in use.
+func (s *Store) Usages() []Usage {
+	var all []Usage
+	for _, p := range (*s.policies.Load())[1:] {
+		t := p.terms.Load()
+		if t == nil {
+			continue
+		}
+		for _, c := range *p.cells.Load() {
+			c.mu.Lock()
+			level := c.b.at(int64(s.now()), t)
+			c.mu.Unlock()
+			if level > 0 {
+				all = append(all, Usage{p.name, c.name, min(1, float64(level)/one/float64(t.rate.Burst))})
+			}
+		}
+	}
+	return all
 }
