@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"net/url"
@@ -47,7 +48,7 @@ type acmeManager struct {
 // acmeRun is one use of certmagic, with one configuration.
 type acmeRun struct {
 	settings ACME
-	hosts    []string
+	hosts    map[string]context.CancelFunc // ends what is being done for a host
 	cache    *certmagic.Cache
 	config   *certmagic.Config
 	issuer   *certmagic.ACMEIssuer
@@ -112,25 +113,41 @@ func (a *acmeManager) manage(s *Set) {
 		r = a.start(*s.acme)
 		a.current.Store(r)
 	}
-	var gone []certmagic.SubjectIssuer
-	for _, h := range r.hosts {
+	for h, cancel := range r.hosts {
 		if !slices.Contains(s.acmeHosts, h) {
-			gone = append(gone, certmagic.SubjectIssuer{Subject: h})
+			cancel()
+			delete(r.hosts, h)
+			r.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: h}})
 			a.renewals.DeletePartialMatch(prometheus.Labels{"name": h})
 			a.renewed.DeletePartialMatch(prometheus.Labels{"name": h})
 			a.unavailable.DeleteLabelValues(h)
 		}
 	}
-	r.cache.RemoveManaged(gone)
-	r.hosts = slices.Clone(s.acmeHosts)
-	hosts, log := r.hosts, a.m.log
-	r.wg.Go(func() {
-		// Certificates that are stored serve at once; the rest is obtained with
-		// retries for as long as it takes.
-		if err := r.config.ManageAsync(r.ctx, hosts); err != nil && r.ctx.Err() == nil {
-			log.Error("certificates can't be managed", zap.Strings("hosts", hosts), zap.Error(err))
+	for _, h := range s.acmeHosts {
+		if r.hosts[h] == nil {
+			var ctx context.Context
+			ctx, r.hosts[h] = context.WithCancel(r.ctx)
+			r.wg.Go(func() { a.keep(ctx, r, h) })
 		}
-	})
+	}
+}
+
+// keep serves the stored certificate of a host, or obtains one with retries for
+// as long as it takes. certmagic renews what it keeps. Its own ManageAsync does
+// the same in goroutines that nobody could wait for.
+func (a *acmeManager) keep(ctx context.Context, r *acmeRun, host string) {
+	_, err := r.config.CacheManagedCertificate(ctx, host)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err = r.config.ObtainCertAsync(ctx, host); err == nil {
+			_, err = r.config.CacheManagedCertificate(ctx, host)
+		}
+	}
+	if err != nil && ctx.Err() == nil {
+		a.m.log.Error("a certificate can't be kept", zap.String("host", host), zap.Error(err))
+	}
+	if ctx.Err() != nil { // no longer configured, perhaps since after the check above
+		r.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: host}})
+	}
 }
 
 func (a *acmeManager) start(c ACME) *acmeRun {
@@ -140,7 +157,7 @@ func (a *acmeManager) start(c ACME) *acmeRun {
 		storage = filepath.Join(a.m.stateDir, "acme")
 	}
 	log := a.m.log.Named("acme")
-	r := &acmeRun{settings: c}
+	r := &acmeRun{settings: c, hosts: map[string]context.CancelFunc{}}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	// Asked for from the cache's own goroutine, which Stop waits for: no lock.
 	var config atomic.Pointer[certmagic.Config]

@@ -275,10 +275,6 @@ func TestListFileChange(t *testing.T) {
 	m := newManager(t)
 	changed := make(chan struct{}, 10)
 	m.OnTrustChange(func() { changed <- struct{}{} })
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { defer close(done); m.Run(ctx) }()
-	defer func() { cancel(); <-done }()
 	config := oneOrganization(t, ca, &CRL{File: file}, nil)
 	s := build(t, m, config)
 	m.Activate(s)
@@ -299,6 +295,10 @@ func TestListFileChange(t *testing.T) {
 		t.Errorf("after Build alone: got %q", got)
 	}
 	m.Activate(second)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); m.Run(ctx) }()
+	defer func() { cancel(); <-done }()
 	<-changed
 	for _, set := range []*Set{s, second} {
 		if got := set.Identify(state(leaf), time.Now()).Reason; got != Revoked {
