@@ -66,7 +66,11 @@ func main() {
 	b.WriteString("}\n")
 	out, err := format.Source(b.Bytes())
 	if err == nil {
-		err = os.WriteFile("docs_gen.go", out, 0o644)
+		name := "docs_gen.go"
+		if len(os.Args) == 3 && os.Args[1] == "-o" {
+			name = os.Args[2]
+		}
+		err = os.WriteFile(name, out, 0o644)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
