@@ -36,6 +36,9 @@ type lookup struct {
 
 // parseURL reads a configured upstream.
 func parseURL(s string) (*origin, error) {
+	if i := strings.LastIndexByte(s, '@'); i >= 0 {
+		return nil, fmt.Errorf("upstream with %q: only a scheme, a host and a port are understood; there are no passwords in it", s[i:])
+	}
 	u, err := url.Parse(s)
 	if err != nil {
 		return nil, fmt.Errorf("upstream %q is not a URL", s)

@@ -33,17 +33,31 @@ func (e *dialError) Error() string { return e.err.Error() }
 func (e *dialError) Unwrap() error { return e.err }
 
 func newH2Client(p *Pool, o *origin) *h2client {
-	t := &http.Transport{
-		DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-			start := time.Now()
-			c, err := p.dial(ctx, network, addr)
-			if err != nil {
-				return nil, &dialError{err}
+	h := &h2client{scheme: "http"}
+	var verified *tls.Config
+	if o.https {
+		h.scheme = "https"
+		verified = o.tls.Clone()
+		verified.NextProtos = []string{"h2"}
+		verified.VerifyConnection = func(cs tls.ConnectionState) error {
+			if cs.NegotiatedProtocol != "h2" {
+				return errors.New("the upstream does not speak HTTP/2")
 			}
-			p.metrics().connect.Observe(time.Since(start).Seconds())
-			return c, nil
-		},
-		TLSHandshakeTimeout:    p.connectTimeout,
+			return nil
+		}
+	}
+	dial := func(ctx context.Context, _, addr string) (net.Conn, error) {
+		start := time.Now()
+		c, _, err := p.open(ctx, addr, verified)
+		if err != nil {
+			return nil, &dialError{err}
+		}
+		p.metrics().connect.Observe(time.Since(start).Seconds())
+		return c, nil
+	}
+	h.transport = &http.Transport{
+		DialContext:            dial,
+		DialTLSContext:         dial,
 		IdleConnTimeout:        idleTimeout,
 		MaxConnsPerHost:        p.maxConnections,
 		MaxResponseHeaderBytes: maxHead,
@@ -51,20 +65,10 @@ func newH2Client(p *Pool, o *origin) *h2client {
 		Protocols:              new(http.Protocols),
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 15 * time.Second},
 	}
-	h := &h2client{transport: t, scheme: "http"}
 	if o.https {
-		h.scheme = "https"
-		t.Protocols.SetHTTP2(true)
-		t.TLSClientConfig = o.tls.Clone()
-		t.TLSClientConfig.NextProtos = []string{"h2"}
-		t.TLSClientConfig.VerifyConnection = func(cs tls.ConnectionState) error {
-			if cs.NegotiatedProtocol != "h2" {
-				return errors.New("the upstream does not speak HTTP/2")
-			}
-			return nil
-		}
+		h.transport.Protocols.SetHTTP2(true)
 	} else {
-		t.Protocols.SetUnencryptedHTTP2(true)
+		h.transport.Protocols.SetUnencryptedHTTP2(true)
 	}
 	return h
 }
@@ -233,14 +237,15 @@ func (ex *exchange) relayH2(resp *http.Response, timer *time.Timer) *failure {
 		}
 	}
 	hd.relayed(h)
-	if v := resp.Header["Content-Length"]; len(v) == 1 && resp.StatusCode != http.StatusNoContent {
-		if _, ok := parseLength(v[0]); ok {
-			h["Content-Length"] = v
-		}
-	}
 	if len(resp.Trailer) > 0 {
 		if l := announced([]string{joinNames(resp.Trailer)}, false); len(l) > 0 {
 			h["Trailer"] = l
+		}
+	}
+	if v := resp.Header["Content-Length"]; len(v) == 1 && resp.StatusCode != http.StatusNoContent {
+		// HTTP/1.1 has trailers only in chunks.
+		if _, ok := parseLength(v[0]); ok && (h["Trailer"] == nil || ex.r.ProtoMajor > 1) {
+			h["Content-Length"] = v
 		}
 	}
 	ex.begun, ex.unsent = true, true

@@ -122,31 +122,38 @@ func (s *server) connect(ctx context.Context) (*conn, *failure) {
 	return c, nil
 }
 
-// dial opens a connection and, for https, verifies the server before anything
-// else is sent on it.
+// dial opens a connection for HTTP/1.1.
 func (s *server) dial(ctx context.Context) (*conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, s.pool.connectTimeout)
-	defer cancel()
-	nc, err := s.pool.dial(ctx, "tcp", s.addr)
+	nc, raw, err := s.pool.open(ctx, s.addr, s.origin.tls)
 	if err != nil {
 		return nil, err
 	}
-	var raw syscall.RawConn
+	return newConn(nc, raw, s), nil
+}
+
+// open connects to addr and, with c, verifies the server before anything else
+// is sent to it. raw is of the TCP connection.
+func (p *Pool) open(ctx context.Context, addr string, c *tls.Config) (nc net.Conn, raw syscall.RawConn, err error) {
+	ctx, cancel := context.WithTimeout(ctx, p.connectTimeout)
+	defer cancel()
+	if nc, err = p.dial(ctx, "tcp", addr); err != nil {
+		return nil, nil, err
+	}
 	if sc, ok := nc.(syscall.Conn); ok {
 		raw, _ = sc.SyscallConn()
 	}
-	if s.origin.tls != nil {
-		tc := tls.Client(nc, s.origin.tls)
-		if err := tc.HandshakeContext(ctx); err != nil {
-			nc.Close()
-			if isTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
-				return nil, err
-			}
-			return nil, &handshakeError{err}
-		}
-		nc = tc
+	if c == nil {
+		return nc, raw, nil
 	}
-	return newConn(nc, raw, s), nil
+	tc := tls.Client(nc, c)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		nc.Close()
+		if isTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
+			return nil, nil, err
+		}
+		return nil, nil, &handshakeError{err}
+	}
+	return tc, raw, nil
 }
 
 // release gives back a connection that can carry another exchange.
