@@ -12,40 +12,61 @@ import (
 
 // buildAudit leaves an audit record of each request (full) or of each refused
 // one (refusals). A service that demands full records serves nobody while they
-// can't be written.
+// can't be written: a place for the record is kept before the request goes on.
 func buildAudit(mode string, env Env) (Func, error) {
+	log := env.Engines.Audit
 	switch mode {
 	case "", "off":
 		return nil, nil
-	case "full", "refusals":
-	default:
-		return nil, fmt.Errorf("%q is not full, refusals or off", mode)
-	}
-	log := env.Engines.Audit
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if mode == "full" && !log.Ready() {
-				Deny(w, r, http.StatusServiceUnavailable, Denial{By: "audit", Reason: "audit_unavailable", RetryAfter: 10 * time.Second})
-				return
-			}
-			RecordOf(r.Context()).AfterRequest(func(rec *Record) {
-				if mode == "full" || rec.Denial != nil {
-					log.Append(auditEntry(rec))
+	case "full":
+		leave := func(rec *Record) { log.Record(auditEntry(rec)) }
+		return func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if !log.Reserve() {
+					Deny(w, r, http.StatusServiceUnavailable, Denial{By: "audit", Reason: "audit_unavailable", RetryAfter: 10 * time.Second})
+					return
 				}
+				RecordOf(r.Context()).AfterRequest(leave)
+				next.ServeHTTP(w, r)
 			})
-			next.ServeHTTP(w, r)
-		})
-	}, nil
+		}, nil
+	case "refusals":
+		leave := func(rec *Record) {
+			if auditDecision(rec) == "deny" {
+				log.Append(auditEntry(rec)) // counts what is dropped
+			}
+		}
+		return func(next http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				RecordOf(r.Context()).AfterRequest(leave)
+				next.ServeHTTP(w, r)
+			})
+		}, nil
+	}
+	return nil, fmt.Errorf("%q is not full, refusals or off", mode)
+}
+
+// auditDecision tells a refusal from a failure of the upstream or of the gateway
+// itself.
+func auditDecision(rec *Record) string {
+	switch {
+	case rec.Denial == nil && !rec.Panic:
+		return "allow"
+	case rec.Panic || rec.Denial.By == "upstream" || rec.Denial.By == "gateway":
+		return "error"
+	}
+	return "deny"
 }
 
 func auditEntry(rec *Record) audit.Entry {
 	e := audit.Entry{
 		Time: rec.Start, Incident: rec.ID, Organization: rec.Organization, Identifier: rec.Identity.ID,
 		Client: rec.Client.String(), Service: rec.Service, Route: rec.Route, Method: logMethod(rec.Method), Path: Mask(rec.Path),
-		Status: rec.Status, Decision: "allow", BytesIn: rec.BytesIn, BytesOut: rec.BytesOut, Duration: time.Since(rec.Start).Nanoseconds(),
+		Status: rec.Status, Decision: auditDecision(rec), Aborted: rec.Aborted,
+		BytesIn: rec.BytesIn, BytesOut: rec.BytesOut, Duration: rec.Duration.Nanoseconds(),
 	}
-	if rec.Denial != nil {
-		e.Decision, e.Reason = "deny", rec.Denial.Reason
+	if d := rec.Denial; d != nil {
+		e.Policy, e.Reason = d.By, d.Reason
 	}
 	if leaf := rec.Identity.Leaf; leaf != nil {
 		sum := sha256.Sum256(leaf.Raw)
