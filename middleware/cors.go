@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -24,65 +25,161 @@ type CORS struct {
 }
 
 // Build makes the handler. A nil p makes none.
+//
+// The gateway alone answers for what it publishes: an upstream's own
+// Access-Control fields are removed. Credentials are never allowed, so another
+// site's script can neither use a visitor's client certificate nor his cookies,
+// and private network access is never granted.
 func (p *CORS) Build(methods []string, env Env) (Func, error) {
 	if p == nil {
 		return nil, nil
 	}
-	any := false
-	origins := map[string]bool{}
+	c := &cors{origins: map[string]*grant{}, none: newGrant("")}
+	if len(p.Origins) == 0 {
+		return nil, fmt.Errorf("origins: none is listed; write origins such as https://portal.example, or \"*\"")
+	}
 	for _, o := range p.Origins {
 		if o == "*" {
-			any = true
+			c.all = newGrant("*")
 			continue
 		}
-		if u, err := url.Parse(o); err != nil || u.Scheme == "" || u.Host == "" || u.Path != "" || u.RawQuery != "" {
-			return nil, fmt.Errorf("%q is not an origin; write scheme and host, such as https://portal.example", o)
+		canonical, err := canonicalOrigin(o)
+		if err != nil {
+			return nil, err
 		}
-		origins[strings.ToLower(o)] = true
+		c.origins[canonical] = newGrant(canonical)
 	}
 	if len(p.Methods) > 0 {
 		methods = p.Methods
+	} else if len(methods) == 0 {
+		methods = []string{"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
+	}
+	for _, m := range methods {
+		if !isToken(m) || slices.Contains([]string{"CONNECT", "TRACE", "TRACK"}, strings.ToUpper(m)) {
+			return nil, fmt.Errorf("methods: %q can't be used across origins", m)
+		}
 	}
 	headers := p.Headers
 	if len(headers) == 0 {
 		headers = []string{"Content-Type"}
 	}
-	allowMethods, allowHeaders := []string{strings.Join(methods, ", ")}, []string{strings.Join(headers, ", ")}
-	maxAge := []string{strconv.Itoa(int(p.MaxAge.Or(10 * time.Minute).Seconds()))}
-	star := []string{"*"}
+	for _, h := range headers {
+		if !isToken(h) {
+			return nil, fmt.Errorf("headers: %q is not a field name", h)
+		}
+	}
+	c.methods, c.headers = []string{strings.Join(methods, ", ")}, []string{strings.Join(headers, ", ")}
+	c.maxAge = []string{strconv.FormatInt(int64(p.MaxAge.Or(10*time.Minute)/time.Second), 10)}
 	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			origin := r.Header.Get("Origin")
-			h := w.Header()
-			if !any {
-				h["Vary"] = append(h["Vary"], "Origin")
-			}
-			allowed := origin != "" && (any || origins[strings.ToLower(origin)])
-			if r.Method == http.MethodOptions && origin != "" && r.Header.Get("Access-Control-Request-Method") != "" {
-				if allowed {
-					h["Access-Control-Allow-Origin"] = allowOrigin(any, star, origin)
-					h["Access-Control-Allow-Methods"] = allowMethods
-					h["Access-Control-Allow-Headers"] = allowHeaders
-					h["Access-Control-Max-Age"] = maxAge
-				}
-				w.WriteHeader(http.StatusNoContent)
-				return
-			}
-			if allowed {
-				h["Access-Control-Allow-Origin"] = allowOrigin(any, star, origin)
-				h["Access-Control-Expose-Headers"] = exposed
-			}
-			next.ServeHTTP(w, r)
-		})
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.serve(w, r, next) })
 	}, nil
 }
 
-// exposed lets scripts read their limits.
-var exposed = []string{"RateLimit, RateLimit-Policy, Retry-After"}
-
-func allowOrigin(any bool, star []string, origin string) []string {
-	if any {
-		return star
+// canonicalOrigin is an origin as browsers serialize it (RFC 6454 6.2).
+func canonicalOrigin(o string) (string, error) {
+	u, err := url.Parse(o)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" || strings.ContainsAny(o, "*?#") {
+		return "", fmt.Errorf("origins: %q is not an origin; write scheme and host, such as https://portal.example", o)
 	}
-	return []string{origin}
+	host := strings.ToLower(u.Host)
+	if u.Scheme == "http" {
+		host = strings.TrimSuffix(host, ":80")
+	} else {
+		host = strings.TrimSuffix(host, ":443")
+	}
+	return u.Scheme + "://" + host, nil
+}
+
+// isToken reports whether s is a token of RFC 9110 5.6.2.
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	})
+}
+
+// cors is the policy of one route, resolved.
+type cors struct {
+	all                      *grant // for every origin, or nil
+	none                     *grant
+	origins                  map[string]*grant
+	methods, headers, maxAge []string
+}
+
+// grant is what the responses to one origin say.
+type grant struct {
+	origin []string // Access-Control-Allow-Origin; nil for none
+	edit   func(int, http.Header)
+}
+
+// exposed lets scripts read what their limits are, and which incident to name.
+const exposed = "RateLimit, RateLimit-Policy, Retry-After, X-Request-Id"
+
+func newGrant(origin string) *grant {
+	g := &grant{}
+	if origin != "" {
+		g.origin = []string{origin}
+	}
+	expose := []string{exposed}
+	g.edit = func(_ int, h http.Header) {
+		for name := range h {
+			if strings.HasPrefix(name, "Access-Control-") {
+				delete(h, name)
+			}
+		}
+		if g.origin != nil {
+			h["Access-Control-Allow-Origin"] = g.origin
+			h["Access-Control-Expose-Headers"] = expose
+		}
+		if origin != "*" {
+			addVary(h, "Origin")
+		}
+	}
+	return g
+}
+
+func (c *cors) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
+	g := c.none
+	origin := r.Header["Origin"]
+	if len(origin) == 1 {
+		if known := c.origins[origin[0]]; known != nil {
+			g = known
+		}
+	}
+	if g == c.none && c.all != nil {
+		g = c.all
+	}
+	if r.Method == http.MethodOptions && len(origin) > 0 && len(r.Header["Access-Control-Request-Method"]) > 0 {
+		c.preflight(w, g)
+		return
+	}
+	next.ServeHTTP(&headWriter{ResponseWriter: w, edit: g.edit}, r)
+}
+
+// preflight answers a question about a request to come (Fetch 4.8). Whether what
+// it says is enough is for the browser to see; other clients don't ask. It names
+// no origin to those that are not listed, which is a refusal.
+func (c *cors) preflight(w http.ResponseWriter, g *grant) {
+	h := w.Header()
+	if g != c.all {
+		addVary(h, "Origin")
+	}
+	if g.origin != nil {
+		h["Access-Control-Allow-Origin"] = g.origin
+		h["Access-Control-Allow-Methods"] = c.methods
+		h["Access-Control-Allow-Headers"] = c.headers
+		h["Access-Control-Max-Age"] = c.maxAge
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// addVary names a request field that a response was chosen by.
+func addVary(h http.Header, name string) {
+	for _, v := range h["Vary"] {
+		for t := range strings.SplitSeq(v, ",") {
+			if t = strings.TrimSpace(t); t == "*" || strings.EqualFold(t, name) {
+				return
+			}
+		}
+	}
+	h["Vary"] = append(h["Vary"], name)
 }

@@ -2,8 +2,11 @@ package middleware
 
 import (
 	"fmt"
+	"io"
+	"maps"
 	"net/http"
 	"net/textproto"
+	"slices"
 	"strings"
 )
 
@@ -23,126 +26,203 @@ type HeaderChange struct {
 	Set map[string]string `yaml:"set"`
 }
 
+// Build makes the handler. A nil p makes none.
+func (p *Headers) Build(env Env) (Func, error) {
+	if p == nil {
+		return nil, nil
+	}
+	request, err := newChange(p.Request, ownRequestField)
+	if err != nil {
+		return nil, fmt.Errorf("request: %w", err)
+	}
+	response, err := newChange(p.Response, ownResponseField)
+	if err != nil {
+		return nil, fmt.Errorf("response: %w", err)
+	}
+	if request == nil && response == nil {
+		return nil, nil
+	}
+	return func(next http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if request != nil {
+				// The logs read the client's own header after the request.
+				r.Header = maps.Clone(r.Header)
+				request.apply(r.Header)
+			}
+			if response == nil {
+				next.ServeHTTP(w, r)
+				return
+			}
+			next.ServeHTTP(&headWriter{ResponseWriter: w, edit: response.edit}, r)
+			response.trailers(w.Header())
+		})
+	}, nil
+}
+
 // change is a HeaderChange with canonical names.
 type change struct {
 	remove []string
-	set    map[string][]string
+	set    []setting
 }
 
-// framing lists fields that a configuration may not touch: they frame messages
-// or belong to a connection.
-var framing = map[string]bool{
-	"Connection": true, "Content-Length": true, "Transfer-Encoding": true, "Upgrade": true, "Host": true, "Te": true,
-	"Trailer": true, "Keep-Alive": true, "Proxy-Connection": true, "Expect": true,
+type setting struct {
+	name  string
+	value []string
 }
 
-func newChange(c HeaderChange, request bool) (out change, err error) {
+// newChange checks a HeaderChange; own says whose a field is that the
+// configuration can't have. It is nil where nothing changes.
+func newChange(c HeaderChange, own func(string) string) (*change, error) {
 	name := func(n string) (string, error) {
+		if n == "" {
+			return "", fmt.Errorf("a field name is empty")
+		}
 		for i := 0; i < len(n); i++ {
 			if c := n[i]; (c < 'a' || c > 'z') && (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '-' {
-				return "", fmt.Errorf("%q is not a field name", n)
+				return "", fmt.Errorf("%q is not a field name; write letters, digits and hyphens", n)
 			}
 		}
 		key := textproto.CanonicalMIMEHeaderKey(n)
-		switch {
-		case key == "":
-			return "", fmt.Errorf("a field name is empty")
-		case framing[key]:
-			return "", fmt.Errorf("%s belongs to the connection and can't be changed", key)
-		case request && Reserved(key):
-			return "", fmt.Errorf("%s is written by the gateway itself", key)
+		if why := own(key); why != "" {
+			return "", fmt.Errorf("%s %s and can't be changed", key, why)
 		}
 		return key, nil
 	}
+	var out change
 	for _, n := range c.Remove {
 		key, err := name(n)
 		if err != nil {
-			return out, err
+			return nil, err
 		}
 		out.remove = append(out.remove, key)
 	}
-	for n, v := range c.Set {
+	for _, n := range slices.Sorted(maps.Keys(c.Set)) {
 		key, err := name(n)
 		if err != nil {
-			return out, err
+			return nil, err
 		}
-		if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
-			return out, fmt.Errorf("the value of %s holds a control character", key)
+		v := c.Set[n]
+		if v != strings.Trim(v, " \t") {
+			return nil, fmt.Errorf("the value of %s begins or ends with a space", key)
 		}
-		if out.set == nil {
-			out.set = map[string][]string{}
+		if strings.ContainsFunc(v, func(r rune) bool { return r < ' ' && r != '\t' || r >= 0x7f }) {
+			return nil, fmt.Errorf("the value of %s holds a character other than printable ASCII", key)
 		}
-		out.set[key] = []string{v}
+		if slices.ContainsFunc(out.set, func(s setting) bool { return s.name == key }) {
+			return nil, fmt.Errorf("%s is set twice", key)
+		}
+		out.set = append(out.set, setting{key, []string{v}})
 	}
-	return out, nil
+	if len(out.remove) == 0 && len(out.set) == 0 {
+		return nil, nil
+	}
+	return &out, nil
 }
 
 func (c *change) apply(h http.Header) {
 	for _, n := range c.remove {
 		delete(h, n)
 	}
-	for n, v := range c.set {
-		h[n] = v[:1:1]
+	for i := range c.set {
+		h[c.set[i].name] = c.set[i].value
 	}
 }
 
-func (c *change) empty() bool { return len(c.remove) == 0 && len(c.set) == 0 }
+// edit changes the head of a response.
+func (c *change) edit(status int, h http.Header) {
+	if status >= 200 || status == http.StatusSwitchingProtocols {
+		c.apply(h)
+		return
+	}
+	for _, n := range c.remove { // what may not go out does not go out early either
+		delete(h, n)
+	}
+}
 
-// Build makes the handler. A nil p makes none.
-func (p *Headers) Build(env Env) (Func, error) {
-	if p == nil {
-		return nil, nil
-	}
-	request, err := newChange(p.Request, true)
-	if err != nil {
-		return nil, fmt.Errorf("request: %w", err)
-	}
-	response, err := newChange(p.Response, false)
-	if err != nil {
-		return nil, fmt.Errorf("response: %w", err)
-	}
-	return func(next http.Handler) http.Handler {
-		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			request.apply(r.Header)
-			if !response.empty() {
-				w = &headerWriter{ResponseWriter: w, change: &response}
+// trailers removes after the body what was removed before it.
+func (c *change) trailers(h http.Header) {
+	for _, n := range c.remove {
+		delete(h, n)
+		for k := range h { // trailers are announced by their prefix, in whatever case
+			if rest, ok := strings.CutPrefix(k, http.TrailerPrefix); ok && strings.EqualFold(rest, n) {
+				delete(h, k)
 			}
-			next.ServeHTTP(w, r)
-		})
-	}, nil
+		}
+	}
 }
 
-// headerWriter changes the header when the response begins.
-type headerWriter struct {
+// framing lists fields that make up a message or belong to a connection.
+var framing = map[string]bool{
+	"Connection": true, "Content-Length": true, "Content-Encoding": true, "Content-Range": true, "Expect": true, "Host": true,
+	"Http2-Settings": true, "Keep-Alive": true, "Max-Forwards": true, "Proxy-Connection": true, "Te": true, "Trailer": true,
+	"Transfer-Encoding": true, "Upgrade": true, "Proxy-Authenticate": true, "Proxy-Authorization": true,
+	"Proxy-Authentication-Info": true,
+}
+
+func ownRequestField(key string) string {
+	switch {
+	case framing[key] || strings.HasPrefix(key, "Sec-Websocket-"):
+		return "belongs to the connection or frames the message"
+	case Reserved(key):
+		return "is written by the gateway itself"
+	}
+	return ""
+}
+
+func ownResponseField(key string) string {
+	switch {
+	case framing[key] || strings.HasPrefix(key, "Sec-Websocket-"):
+		return "belongs to the connection or frames the message"
+	case key == "Alt-Svc" || key == "Ratelimit" || key == "Ratelimit-Policy" || key == "Retry-After":
+		return "is written by the gateway itself"
+	case strings.HasPrefix(key, "Access-Control-"):
+		return "is written by cors"
+	}
+	return ""
+}
+
+// headWriter has the head of a response edited when it is sent.
+type headWriter struct {
 	http.ResponseWriter
-	change *change
-	done   bool
+	edit func(status int, h http.Header)
+	done bool // the final head is out
 }
 
 // WriteHeader implements http.ResponseWriter.
-func (w *headerWriter) WriteHeader(status int) {
-	if !w.done && status >= 200 {
-		w.done = true
-		w.change.apply(w.Header())
+func (w *headWriter) WriteHeader(status int) {
+	if !w.done {
+		w.done = status >= 200 || status == http.StatusSwitchingProtocols
+		w.edit(status, w.Header())
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 // Write implements http.ResponseWriter.
-func (w *headerWriter) Write(p []byte) (int, error) {
-	if !w.done {
-		w.WriteHeader(http.StatusOK)
-	}
+func (w *headWriter) Write(p []byte) (int, error) {
+	w.begin()
 	return w.ResponseWriter.Write(p)
 }
 
-// Unwrap is for http.ResponseController.
-func (w *headerWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+// ReadFrom implements io.ReaderFrom, for servers that can copy without a buffer.
+func (w *headWriter) ReadFrom(src io.Reader) (int64, error) {
+	w.begin()
+	return io.Copy(w.ResponseWriter, src)
+}
 
-// FlushError begins the response if it has not begun.
-func (w *headerWriter) FlushError() error {
+// FlushError is what http.ResponseController calls.
+func (w *headWriter) FlushError() error {
+	w.begin()
+	return http.NewResponseController(w.ResponseWriter).Flush()
+}
+
+// Flush implements http.Flusher.
+func (w *headWriter) Flush() { w.FlushError() }
+
+// Unwrap is for http.ResponseController.
+func (w *headWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+func (w *headWriter) begin() {
 	if !w.done {
 		w.WriteHeader(http.StatusOK)
 	}
-	return http.NewResponseController(w.ResponseWriter).Flush()
 }

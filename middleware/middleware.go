@@ -49,10 +49,11 @@ type Caller struct {
 
 // Env is what the process lends to the policies of one route.
 type Env struct {
-	Service, Route string            // configured names, for labels and messages
-	RateLimitScope string            // service or route that the rate limit was written for
-	Callers        map[string]Caller // every configured organization
-	Log            *zap.Logger
-	Metrics        *Metrics
-	Engines        *Engines
+	Service, Route   string            // configured names, for labels and messages
+	RateLimitScope   string            // service or route that the rate limit was written for
+	ConcurrencyScope string            // service or route that the bound on concurrency was written for
+	Callers          map[string]Caller // every configured organization
+	Log              *zap.Logger
+	Metrics          *Metrics
+	Engines          *Engines
 }

@@ -1,14 +1,15 @@
 package middleware
 
 import (
+	"encoding/base64"
 	"fmt"
 	"math"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 
 	"github.com/vazel-gateway/vazel/config/unit"
 	"github.com/vazel-gateway/vazel/middleware/limit"
@@ -24,152 +25,247 @@ type RateLimit struct {
 	Per string `yaml:"per"`
 }
 
-func (p *RateLimit) rate() limit.Rate {
-	burst := float64(p.Burst)
-	if burst == 0 {
-		burst = math.Max(1, math.Ceil(p.Rate.PerSecond()))
-	}
-	return limit.Rate{PerSecond: p.Rate.PerSecond(), Burst: burst}
-}
-
-// limiter is one limit with everything that a request needs of it.
+// limiter is one limit with everything of it that requests need.
 type limiter struct {
-	name    string // in answers, metrics and logs
-	per     string
-	rate    limit.Rate
-	counts  *limit.Limiter
-	policy  string // of the RateLimit-Policy field
-	allowed prometheus.Counter
-	limited prometheus.Counter
-	metrics *Metrics
+	name     string // in answers, metrics and logs
+	per      string
+	settings *RateLimit
+	policy   *limit.Policy
+	rate     limit.Rate
+	allowed  prometheus.Counter
+	limited  prometheus.Counter
 }
 
-func newLimiter(name string, p *RateLimit, env Env) *limiter {
-	l := &limiter{name: name, per: p.Per, rate: p.rate(), counts: env.Engines.Limits.Limiter(name + " per " + p.Per), metrics: env.Metrics}
-	window := math.Ceil(l.rate.Burst / l.rate.PerSecond)
-	l.policy = fmt.Sprintf("%s;q=%d;w=%d", sfString(name), int64(l.rate.Burst), int64(math.Max(1, window)))
+func newLimiter(name, per string, p *RateLimit, env Env) (*limiter, error) {
+	burst := int64(p.Burst)
+	if burst == 0 {
+		burst = int64(max(1, math.Ceil(p.Rate.PerSecond())))
+	}
+	l := &limiter{name: name, per: per, settings: p, policy: env.Engines.Limits.Policy(name)}
+	var err error
+	if l.rate, err = l.policy.Rate(p.Rate.Count, p.Rate.Per, burst); err != nil {
+		return nil, err
+	}
 	l.allowed = env.Metrics.limitDecisions.WithLabelValues(name, "allowed")
 	l.limited = env.Metrics.limitDecisions.WithLabelValues(name, "limited")
-	return l
+	return l, nil
 }
 
-// key is whom a request is counted to.
-func (l *limiter) key(rec *Record) limit.Key {
-	switch {
-	case l.per == "service":
-		return limit.Key{Name: "_all"}
-	case l.per == "organization" && rec.Organization != "":
-		return limit.Key{Name: rec.Organization}
+// plan is the limits of one organization, or of anonymous callers.
+type plan struct {
+	n        int // of what follows
+	limiters [2]*limiter
+	uses     [2]limit.Use
+	pk       [2]string // partition key parameter
+	network  bool      // the first use is of the client's network
+	field    []string  // RateLimit-Policy
+}
+
+func (p *plan) add(l *limiter, k limit.Key, organization string) {
+	pk := ""
+	if organization != "" { // who it is he knows; an address is never repeated
+		pk = ";pk=:" + base64.StdEncoding.EncodeToString([]byte(organization)) + ":"
 	}
-	return limit.Key{Net: limit.Network(rec.Client)}
+	p.limiters[p.n], p.uses[p.n], p.pk[p.n] = l, limit.Use{Key: k, Rate: l.rate}, pk
+	p.n++
+	window := math.Ceil(float64(l.rate.Burst) * l.rate.Per.Seconds() / float64(l.rate.Count))
+	item := fmt.Sprintf("%s;q=%d;w=%d%s", sfString(l.name), l.rate.Burst, int64(max(1, window)), pk)
+	if p.field == nil {
+		p.field = []string{item}
+	} else {
+		p.field = []string{p.field[0] + ", " + item}
+	}
 }
 
-// buildRateLimit enforces the route's limit and the ceilings that
-// organizations have over all services.
+// rateLimits enforces the limits of a route.
+type rateLimits struct {
+	store     *limit.Store
+	log       *zap.Logger
+	metrics   *Metrics
+	callers   map[string]*plan // by organization
+	anonymous *plan
+}
+
+// buildRateLimit enforces a route's limit, and the ceilings that organizations
+// have over all services. A request counts to both or to neither.
 func buildRateLimit(p *RateLimit, env Env) (Func, error) {
+	rl := &rateLimits{store: env.Engines.Limits, log: env.Log, metrics: env.Metrics, callers: map[string]*plan{}, anonymous: &plan{}}
 	var own *limiter
 	if p != nil {
 		scope := env.RateLimitScope
 		if scope == "" {
 			scope = env.Service
 		}
-		own = newLimiter(scope, p, env)
-	}
-	ceilings := map[string]*limiter{}
-	for key, c := range env.Callers {
-		if c.RateLimit != nil {
-			ceiling := *c.RateLimit
-			ceiling.Per = "organization"
-			ceilings[key] = newLimiter("organization "+key, &ceiling, env)
+		switch p.Per {
+		case "client_ip", "organization", "service":
+		default:
+			return nil, fmt.Errorf("per: %q is not client_ip, organization or service", p.Per)
+		}
+		var err error
+		if own, err = newLimiter(scope+":"+p.Per, p.Per, p, env); err != nil {
+			return nil, err
+		}
+		if p.Per == "service" {
+			rl.anonymous.add(own, own.policy.Configured("_all"), "")
+		} else {
+			rl.anonymous.add(own, limit.Key{}, "")
+			rl.anonymous.network = true
 		}
 	}
-	if own == nil && len(ceilings) == 0 {
+	ceilings := false
+	for key, c := range env.Callers {
+		pl := &plan{}
+		switch {
+		case own == nil:
+		case p.Per == "organization":
+			pl.add(own, own.policy.Configured(key), key)
+		default:
+			*pl = *rl.anonymous
+		}
+		if c.RateLimit != nil {
+			l, err := newLimiter(key+":ceiling", "organization", c.RateLimit, env)
+			if err != nil {
+				return nil, fmt.Errorf("organization %q: %w", key, err)
+			}
+			pl.add(l, l.policy.Configured(key), key)
+			ceilings = true
+		}
+		rl.callers[key] = pl
+	}
+	if own == nil && !ceilings {
 		return nil, nil
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			rec := RecordOf(r.Context())
-			var first limit.Decision
-			if own != nil {
-				if first = own.counts.Take(own.key(rec), own.rate); !first.Allowed {
-					own.refuse(w, r, rec, first)
-					return
-				}
+			if rl.admit(w, r) {
+				next.ServeHTTP(w, r)
 			}
-			if c := ceilings[rec.Organization]; c != nil && rec.Organization != "" {
-				d := c.counts.Take(limit.Key{Name: rec.Organization}, c.rate)
-				if !d.Allowed {
-					if own != nil {
-						own.counts.Return(own.key(rec), own.rate)
-					}
-					c.refuse(w, r, rec, d)
-					return
-				}
-				c.admit(w, rec, d)
-			}
-			if own != nil {
-				own.admit(w, rec, first)
-			}
-			next.ServeHTTP(w, r)
 		})
 	}, nil
 }
 
-// admit notes a decision and tells the client what is left.
-func (l *limiter) admit(w http.ResponseWriter, rec *Record, d limit.Decision) {
-	l.allowed.Inc()
-	rec.RateLimitPolicy, rec.RateLimitDecision = l.name, "allowed"
-	l.tell(w, d)
+// admit counts a request, tells the client what is left, and answers if nothing
+// is.
+func (rl *rateLimits) admit(w http.ResponseWriter, r *http.Request) bool {
+	rec := RecordOf(r.Context())
+	pl := rl.callers[rec.Organization]
+	if pl == nil {
+		pl = rl.anonymous
+	}
+	if pl.n == 0 {
+		return true
+	}
+	uses := pl.uses
+	if pl.network {
+		uses[0].Key = pl.limiters[0].policy.Network(rec.Client)
+	}
+	allowed, err := rl.store.TakeAll(r.Context(), uses[:pl.n])
+	if err != nil { // a bug: nobody is let through uncounted
+		rec.RateLimitPolicy, rec.RateLimitDecision = pl.limiters[0].name, "error"
+		rl.metrics.limitDecisions.WithLabelValues(pl.limiters[0].name, "error").Inc()
+		rl.log.Error("a rate limit could not decide", zap.String("vazel.ratelimit.policy", pl.limiters[0].name), zap.Error(err))
+		Deny(w, r, http.StatusInternalServerError, Denial{By: "rate_limit", Reason: "internal_error", Detail: err.Error()})
+		return false
+	}
+	t := tightest(uses[:pl.n])
+	rec.RateLimitPolicy, rec.RateLimitDecision = pl.limiters[t].name, "allowed"
+	h := w.Header()
+	h["Ratelimit-Policy"] = pl.field
+	h["Ratelimit"] = []string{pl.limiters[t].left(&uses[t].Decision, pl.pk[t])}
+	if allowed {
+		for _, l := range pl.limiters[:pl.n] {
+			l.allowed.Inc()
+		}
+		return true
+	}
+	rec.RateLimitDecision = "limited"
+	rl.refuse(w, r, pl, uses[:pl.n], t)
+	return false
 }
 
-// tell sets RateLimit-Policy and RateLimit as
-// draft-ietf-httpapi-ratelimit-headers-10 defines them.
-func (l *limiter) tell(w http.ResponseWriter, d limit.Decision) {
-	h := w.Header()
-	h["Ratelimit-Policy"] = append(h["Ratelimit-Policy"], l.policy)
-	b := make([]byte, 0, 64)
-	b = append(b, l.policy[:strings.LastIndex(l.policy, ";q=")]...)
+// tightest is the limit that a client comes up against first: the one that
+// makes him wait longest, else the one that leaves him least.
+func tightest(uses []limit.Use) (t int) {
+	for i := 1; i < len(uses); i++ {
+		a, b := &uses[i].Decision, &uses[t].Decision
+		if a.RetryAfter != b.RetryAfter {
+			if a.RetryAfter > b.RetryAfter {
+				t = i
+			}
+		} else if a.Remaining < b.Remaining || a.Remaining == b.Remaining && a.Reset > b.Reset {
+			t = i
+		}
+	}
+	return t
+}
+
+// left is an item of the RateLimit field: what remains, and when there will be
+// more (draft-ietf-httpapi-ratelimit-headers-10, 4.1).
+func (l *limiter) left(d *limit.Decision, pk string) string {
+	b := make([]byte, 0, 128)
+	b = appendString(b, l.name)
 	b = append(b, ";r="...)
-	b = strconv.AppendInt(b, int64(d.Remaining), 10)
+	b = strconv.AppendInt(b, d.Remaining, 10)
 	b = append(b, ";t="...)
 	b = strconv.AppendInt(b, ceilSeconds(d.Reset), 10)
-	h["Ratelimit"] = append(h["Ratelimit"], string(b))
+	b = append(b, pk...)
+	return string(b)
 }
 
-// refuse answers 429 and says which limit it was and when it ends.
-func (l *limiter) refuse(w http.ResponseWriter, r *http.Request, rec *Record, d limit.Decision) {
-	l.limited.Inc()
-	organization := rec.Organization
+// refuse answers 429 and says which limit it was, who shares it, and when it
+// ends.
+func (rl *rateLimits) refuse(w http.ResponseWriter, r *http.Request, pl *plan, uses []limit.Use, t int) {
+	organization := RecordOf(r.Context()).Organization
 	if organization == "" {
 		organization = anonymous
 	}
-	l.metrics.limited.WithLabelValues(l.name, organization).Inc()
-	rec.RateLimitPolicy, rec.RateLimitDecision = l.name, "limited"
-	l.tell(w, d)
+	violated := make([]string, 0, len(uses))
+	for i := range uses {
+		if l := pl.limiters[i]; !uses[i].Decision.Allowed {
+			violated = append(violated, l.name)
+			l.limited.Inc()
+			rl.metrics.limited.WithLabelValues(l.name, organization).Inc()
+		}
+	}
+	l, d := pl.limiters[t], &uses[t].Decision
+	per := l.per
+	if pl.network && t == 0 {
+		per = "client_ip" // an anonymous caller of a limit per organization
+	}
 	Deny(w, r, http.StatusTooManyRequests, Denial{
 		By: "rate_limit", Reason: "quota-exceeded",
 		Type:       "https://iana.org/assignments/http-problem-types#quota-exceeded",
+		Detail:     "limit " + l.name,
 		RetryAfter: d.RetryAfter,
 		Members: map[string]any{
-			"violated-policies": []string{l.name},
+			"violated-policies": violated,
 			"policy":            l.name,
-			"partition":         l.per,
-			"limit":             int64(l.rate.Burst),
-			"rate_per_second":   l.rate.PerSecond,
+			"partition":         per,
+			"rate":              l.settings.Rate.String(),
+			"limit":             d.Limit,
 			"remaining":         d.Remaining,
-			"retry_after":       ceilSeconds(d.RetryAfter),
 			"reset":             ceilSeconds(d.Reset),
+			"retry_after":       ceilSeconds(d.RetryAfter),
 		},
 	})
 }
 
-func ceilSeconds(d time.Duration) int64 { return int64((d + time.Second - 1) / time.Second) }
+func ceilSeconds(d time.Duration) int64 {
+	s := int64(d / time.Second)
+	if d%time.Second > 0 {
+		s++
+	}
+	return s
+}
 
-// sfString is a string of RFC 8941. What it can't hold becomes a question mark.
-func sfString(s string) string {
-	b := []byte{'"'}
-	for _, c := range []byte(s) {
-		switch {
+// sfString is a String of RFC 9651 3.3.3. What it can't hold becomes a question
+// mark.
+func sfString(s string) string { return string(appendString(nil, s)) }
+
+func appendString(b []byte, s string) []byte {
+	b = append(b, '"')
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
 		case c == '"' || c == '\\':
 			b = append(b, '\\', c)
 		case c < ' ' || c >= 0x7f:
@@ -178,5 +274,5 @@ func sfString(s string) string {
 			b = append(b, c)
 		}
 	}
-	return string(append(b, '"'))
+	return append(b, '"')
 }
