@@ -71,9 +71,9 @@ type Route struct {
 	Redirect *Redirect
 	Rewrite  *Rewrite
 	Policy   Policy
-	// OwnRateLimit says that rate_limit stands in the route itself, so that its
-	// count is its own.
-	OwnRateLimit bool
+	// OwnRateLimit and OwnConcurrency say that rate_limit and concurrency stand
+	// in the route itself, so that their counts are its own.
+	OwnRateLimit, OwnConcurrency bool
 }
 
 // Load reads the node's configuration at path: a file, or a folder with

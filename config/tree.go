@@ -293,6 +293,8 @@ func (t *tree) buildRoute(s *Service, n *yaml.Node, e RouteEntry, service *yaml.
 	r.Policy = t.effective(merge(service, n))
 	_, own := get(n, "rate_limit")
 	r.OwnRateLimit = own != nil
+	_, own = get(n, "concurrency")
+	r.OwnConcurrency = own != nil
 	return r
 }
 

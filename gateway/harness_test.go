@@ -47,7 +47,6 @@ type node struct {
 // recorder is an HTTP/1.1 upstream that keeps the exact bytes of each head.
 type recorder struct {
 	address string
-	handler http.Handler
 
 	mu    sync.Mutex
 	heads []string

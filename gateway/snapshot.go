@@ -158,11 +158,16 @@ func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.
 	default:
 		end = pool.Handler(proxy.RouteConfig{Settings: rc.Policy.Settings, Outbound: outbound, Path: rewritePath(rc.Rewrite, prefix)})
 	}
-	scope := sc.Name
-	if rc.OwnRateLimit {
-		scope = rc.Name
+	env := middleware.Env{
+		Service: sc.Name, Route: rc.Name, RateLimitScope: sc.Name, ConcurrencyScope: sc.Name,
+		Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines,
 	}
-	env := middleware.Env{Service: sc.Name, Route: rc.Name, RateLimitScope: scope, Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines}
+	if rc.OwnRateLimit {
+		env.RateLimitScope = rc.Name
+	}
+	if rc.OwnConcurrency {
+		env.ConcurrencyScope = rc.Name
+	}
 	wrap, err := rc.Policy.Chain.Build(env)
 	if err != nil {
 		return nil, err

@@ -39,9 +39,7 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 		Audit:  audit.New(audit.Options{Log: o.Log.Named("audit"), Registerer: o.Registerer}),
 		places: map[string]*atomic.Int64{},
 	}
-	o.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
-		Name: "vazel_ratelimit_keys", Help: "Networks that rate limits count one by one.",
-	}, func() float64 { return float64(e.Limits.Networks()) }))
+	o.Registerer.MustRegister(NewLimitCollector(e.Limits))
 	return e, nil
 }
 

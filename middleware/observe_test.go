@@ -187,8 +187,8 @@ func TestObservePanic(t *testing.T) {
 				rw.WriteHeader(200)
 				rw.(http.Flusher).Flush()
 			}
-			var m map[string]int
-			m["a"]++
+			var record *Record
+			record.Service = "a" // as a mistake in a handler would
 		})
 		req, err := http.NewRequestWithContext(t.Context(), "GET", url+"/early", nil)
 		if err != nil {

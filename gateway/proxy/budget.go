@@ -5,12 +5,9 @@ import (
 	"time"
 )
 
-const (
-	budgetWindow = 10 * time.Second
-	// freeRetries is how many retries a window has in any case: a share of few
-	// requests would be none.
-	freeRetries = 10
-)
+// freeRetries is how many retries a window has in any case: a share of few
+// requests would be none.
+const freeRetries = 10
 
 // budget bounds retries to a share of the requests of the last ten seconds, so
 // that retries don't multiply the load on servers that are failing already.

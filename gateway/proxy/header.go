@@ -54,9 +54,7 @@ func stripRequest(h http.Header) (trailers bool) {
 		}
 	}
 	for _, name := range hopByHop {
-		if _, ok := h[name]; ok {
-			delete(h, name)
-		}
+		delete(h, name)
 	}
 	return trailers
 }

@@ -262,9 +262,11 @@ func (l *Log) Close() {
 	if l.sink == nil {
 		return
 	}
-	if err := l.writeLocked(l.sink, nil, &note{Event: "closed"}); err == nil {
+	err := l.writeLocked(l.sink, nil, &note{Event: "closed"})
+	if err == nil {
 		err = l.sink.sync()
-	} else {
+	}
+	if err != nil {
 		l.log.Error("the end of the audit log can't be written", zap.Error(err))
 	}
 	l.sink.close()
