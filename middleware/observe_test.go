@@ -220,7 +220,7 @@ func TestObservePanic(t *testing.T) {
 		for _, e := range w.logged.All() {
 			m := e.ContextMap()
 			stack, _ := m["stack"].(string)
-			if !strings.Contains(stack, "observe_test.go") || !strings.Contains(m["panic"].(string), "nil map") || strings.Contains(stack, "secret-of-the-client") {
+			if !strings.Contains(stack, "observe_test.go") || !strings.Contains(m["panic"].(string), "nil pointer") || strings.Contains(stack, "secret-of-the-client") {
 				t.Errorf("logged %v", m)
 			}
 		}
