@@ -3,62 +3,62 @@ package unit
 import (
 	"fmt"
 	"math"
-	"strconv"
+	"slices"
 	"strings"
 	"time"
 )
 
 // Duration is a length of time with its unit: 250ms, 30s, 5m, 24h, 7d. Units
-// can be combined in falling order (1h30m). It is never negative.
+// can be combined in falling order (1h30m). It is never negative, and counts in
+// microseconds.
 type Duration time.Duration
 
 const day = 24 * time.Hour
 
-var durationUnits = []struct {
+type durationUnit struct {
 	name string
 	size time.Duration
-}{{"ms", time.Millisecond}, {"us", time.Microsecond}, {"s", time.Second}, {"m", time.Minute}, {"h", time.Hour}, {"d", day}}
+}
+
+var durationUnits = []durationUnit{{"d", day}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"ms", time.Millisecond}, {"us", time.Microsecond}}
 
 // UnmarshalText reads a Duration.
 func (d *Duration) UnmarshalText(text []byte) error {
 	s := string(text)
-	if s == "" {
+	wrong := fmt.Errorf("%q is not a duration; write for example 250ms, 30s, 5m, 24h or 7d", s)
+	switch _, rest, ok := number(s); {
+	case s == "":
 		return fmt.Errorf("a duration is missing; write for example 30s")
-	}
-	if _, err := strconv.ParseFloat(s, 64); err == nil && s != "0" {
-		return fmt.Errorf("duration %s has no unit; write %ss, %sm or %sms", s, s, s, s)
-	}
-	if s == "0" {
+	case s == "0":
 		*d = 0
 		return nil
+	case ok && rest == "":
+		return fmt.Errorf("duration %s has no unit; write %ss, %sm or %sms", s, s, s, s)
 	}
-	var total time.Duration
+	total, units := 0.0, durationUnits
 	for rest := s; rest != ""; {
-		n := 0
-		for n < len(rest) && (rest[n] >= '0' && rest[n] <= '9' || rest[n] == '.') {
-			n++
+		f, after, ok := number(rest)
+		if !ok {
+			return wrong
 		}
-		u := n
-		for u < len(rest) && (rest[u] < '0' || rest[u] > '9') && rest[u] != '.' {
-			u++
+		name := after
+		if i := strings.IndexAny(after, "0123456789."); i >= 0 {
+			name = after[:i]
 		}
-		size := time.Duration(0)
-		for _, unit := range durationUnits {
-			if unit.name == rest[n:u] {
-				size = unit.size
-			}
+		at := slices.IndexFunc(units, func(u durationUnit) bool { return u.name == name })
+		if at < 0 {
+			return wrong
 		}
-		f, err := strconv.ParseFloat(rest[:n], 64)
-		if n == 0 || size == 0 || err != nil {
-			return fmt.Errorf("%q is not a duration; write for example 250ms, 30s, 5m, 24h or 7d", s)
-		}
-		if f*float64(size)+float64(total) > math.MaxInt64/2 {
+		total += f * float64(units[at].size)
+		if total > math.MaxInt64/2 {
 			return fmt.Errorf("duration %s is too long", s)
 		}
-		total += time.Duration(f * float64(size))
-		rest = rest[u:]
+		if total > 0 && total < float64(time.Microsecond) {
+			return fmt.Errorf("duration %s is shorter than 1us", s)
+		}
+		units, rest = units[at+1:], after[len(name):]
 	}
-	*d = Duration(total)
+	*d = Duration(math.Round(total/1e3) * 1e3)
 	return nil
 }
 
@@ -80,10 +80,7 @@ func (d Duration) String() string {
 	}
 	var b strings.Builder
 	rest := time.Duration(d)
-	for _, u := range []struct {
-		name string
-		size time.Duration
-	}{{"d", day}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"ms", time.Millisecond}, {"us", time.Microsecond}} {
+	for _, u := range durationUnits {
 		if n := rest / u.size; n > 0 {
 			fmt.Fprintf(&b, "%d%s", n, u.name)
 			rest -= n * u.size
@@ -93,4 +90,4 @@ func (d Duration) String() string {
 }
 
 // Pattern is the regular expression of the spelling, for the JSON Schema.
-func (Duration) Pattern() string { return `^(0|([0-9]+(\.[0-9]+)?(us|ms|s|m|h|d))+)$` }
+func (Duration) Pattern() string { return `^(0|(?:(0|[1-9][0-9]*)(\.[0-9]+)?(us|ms|s|m|h|d))+)$` }

@@ -17,18 +17,19 @@ type Rate struct {
 func (r *Rate) UnmarshalText(text []byte) error {
 	s := string(text)
 	count, per, found := strings.Cut(s, "/")
-	n, err := strconv.ParseInt(count, 10, 64)
-	if !found && err == nil {
+	f, rest, ok := number(count)
+	ok = ok && rest == "" && digits(count) == len(count)
+	if !found && ok {
 		return fmt.Errorf("rate %s has no unit; write %s/s, %s/m or %s/h", s, s, s, s)
 	}
 	size := map[string]time.Duration{"s": time.Second, "m": time.Minute, "h": time.Hour, "d": day}[per]
-	if err != nil || size == 0 {
+	if !ok || size == 0 {
 		return fmt.Errorf("%q is not a rate; write for example 50/s, 100/m or 1000/h", s)
 	}
-	if n <= 0 || n > 1e9 {
+	if f < 1 || f > 1e9 {
 		return fmt.Errorf("rate %s is out of range; it must be between 1 and 1000000000 in its unit of time", s)
 	}
-	*r = Rate{Count: n, Per: size}
+	*r = Rate{Count: int64(f), Per: size}
 	return nil
 }
 

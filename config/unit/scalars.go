@@ -2,6 +2,7 @@ package unit
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -14,12 +15,11 @@ type Percent float64
 // UnmarshalText reads a Percent.
 func (p *Percent) UnmarshalText(text []byte) error {
 	s := string(text)
-	num, found := strings.CutSuffix(s, "%")
-	f, err := strconv.ParseFloat(num, 64)
-	if err == nil && !found {
+	f, rest, ok := number(s)
+	if ok && rest == "" {
 		return fmt.Errorf("share %s has no unit; write %s%%", s, s)
 	}
-	if err != nil || !(f >= 0 && f <= 100) {
+	if !ok || rest != "%" || f > 100 {
 		return fmt.Errorf("%q is not a share; write a number from 0%% to 100%%", s)
 	}
 	*p = Percent(f / 100)
@@ -27,10 +27,10 @@ func (p *Percent) UnmarshalText(text []byte) error {
 }
 
 // String spells p the way UnmarshalText reads it.
-func (p Percent) String() string { return strconv.FormatFloat(float64(p)*100, 'f', -1, 64) + "%" }
+func (p Percent) String() string { return strconv.FormatFloat(math.Round(float64(p)*1e11)/1e9, 'f', -1, 64) + "%" }
 
 // Pattern is the regular expression of the spelling, for the JSON Schema.
-func (Percent) Pattern() string { return `^[0-9]+(\.[0-9]+)?%$` }
+func (Percent) Pattern() string { return `^(0|[1-9][0-9]*)(\.[0-9]+)?%$` }
 
 // Date is a day, written as a quoted "2027-06-30". It lasts until its end in
 // UTC.
@@ -105,7 +105,7 @@ func (s *Secret) UnmarshalText(text []byte) error {
 	inner, ok := strings.CutPrefix(t, "${")
 	inner, ok2 := strings.CutSuffix(inner, "}")
 	kind, name, ok3 := strings.Cut(inner, ":")
-	if !ok || !ok2 || !ok3 || name == "" || kind != "env" && kind != "file" {
+	if !ok || !ok2 || !ok3 || name == "" || strings.ContainsAny(name, "{}") || kind != "env" && kind != "file" {
 		return fmt.Errorf("a secret must be a reference; write ${env:NAME} or ${file:PATH} as the whole value")
 	}
 	s.Ref = t
@@ -134,4 +134,4 @@ func (s Secret) String() string { return s.Ref }
 func (s Secret) GoString() string { return s.Ref }
 
 // Pattern is the regular expression of the spelling, for the JSON Schema.
-func (Secret) Pattern() string { return `^\$\{(env|file):[^}]+\}$` }
+func (Secret) Pattern() string { return `^\$\{(env|file):[^{}]+\}$` }

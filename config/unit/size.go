@@ -18,26 +18,27 @@ var sizeUnits = []struct {
 // UnmarshalText reads a Size.
 func (z *Size) UnmarshalText(text []byte) error {
 	s := string(text)
-	n := 0
-	for n < len(s) && (s[n] >= '0' && s[n] <= '9' || s[n] == '.') {
-		n++
-	}
-	if n == len(s) && n > 0 {
+	f, name, ok := number(s)
+	if ok && name == "" {
 		if s == "0" {
 			*z = 0
 			return nil
 		}
 		return fmt.Errorf("size %s has no unit; write %sMiB, %sKiB or %sB", s, s, s, s)
 	}
-	f, err := strconv.ParseFloat(s[:n], 64)
 	for _, u := range sizeUnits {
-		if u.name == s[n:] && err == nil {
-			if f*float64(u.size) > math.MaxInt64/2 {
-				return fmt.Errorf("size %s is too large", s)
-			}
-			*z = Size(f * float64(u.size))
-			return nil
+		if !ok || u.name != name {
+			continue
 		}
+		bytes := f * float64(u.size)
+		if bytes > math.MaxInt64/2 {
+			return fmt.Errorf("size %s is too large", s)
+		}
+		if bytes > 0 && bytes < 1 {
+			return fmt.Errorf("size %s is less than a byte", s)
+		}
+		*z = Size(math.Round(bytes))
+		return nil
 	}
 	return fmt.Errorf("%q is not a size; write for example 512B, 64KiB, 10MiB or 1GiB", s)
 }
@@ -67,4 +68,6 @@ func (z Size) String() string {
 }
 
 // Pattern is the regular expression of the spelling, for the JSON Schema.
-func (Size) Pattern() string { return `^(0|[0-9]+(\.[0-9]+)?(B|KiB|MiB|GiB|TiB|KB|MB|GB|TB))$` }
+func (Size) Pattern() string {
+	return `^(0|(0|[1-9][0-9]*)(\.[0-9]+)?(B|KiB|MiB|GiB|TiB|KB|MB|GB|TB))$`
+}
