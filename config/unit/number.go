@@ -4,7 +4,7 @@ import "strconv"
 
 // maxDigits bounds a number: more of them are a slip, and beyond what a float64
 // holds exactly.
-const maxDigits = 15
+const maxDigits = 16
 
 // number reads a decimal number at the start of s: digits, and a fraction
 // after a point. It returns the number and what follows it. Signs, exponents,

@@ -31,7 +31,7 @@ func (z *Size) UnmarshalText(text []byte) error {
 			continue
 		}
 		bytes := f * float64(u.size)
-		if bytes > math.MaxInt64/2 {
+		if bytes > 1<<53 { // what a float64 counts exactly
 			return fmt.Errorf("size %s is too large", s)
 		}
 		if bytes > 0 && bytes < 1 {
