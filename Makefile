@@ -34,10 +34,14 @@ check: ## everything that CI runs: format, vet, staticcheck, generated files, ra
 	@echo '== fuzzing'; $(MAKE) -s fuzz
 	@echo '== end to end'; $(MAKE) -s e2e
 
+# A fuzzer whose time is up sometimes says "context deadline exceeded" and
+# fails, without an input to blame: a race in Go before 1.27 (go.dev/issue/75804).
 fuzz: ## fuzz each target for FUZZ (5s)
-	@set -e; for pkg in $$($(GO) list ./...); do \
+	@set -e; out=$$(mktemp); trap 'rm -f "$$out"' EXIT; for pkg in $$($(GO) list ./...); do \
 	  for f in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz' || true); do \
-	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZ) $$pkg >/tmp/fuzz.$$$$ 2>&1 || { cat /tmp/fuzz.$$$$; rm -f /tmp/fuzz.$$$$; exit 1; }; rm -f /tmp/fuzz.$$$$; \
+	    echo "$$pkg $$f"; $(GO) test -run '^$$' -fuzz "^$$f$$" -fuzztime $(FUZZ) $$pkg >"$$out" 2>&1 \
+	      || { grep -q 'context deadline exceeded' "$$out" && ! grep -q 'Failing input' "$$out"; } \
+	      || { cat "$$out"; exit 1; }; \
 	  done; done
 
 e2e: ## run the program against real components (nginx, MapServer, wrk, h2load, h2spec, curl)

@@ -27,7 +27,9 @@ func (p *Percent) UnmarshalText(text []byte) error {
 }
 
 // String spells p the way UnmarshalText reads it.
-func (p Percent) String() string { return strconv.FormatFloat(math.Round(float64(p)*1e11)/1e9, 'f', -1, 64) + "%" }
+func (p Percent) String() string {
+	return strconv.FormatFloat(math.Round(float64(p)*1e11)/1e9, 'f', -1, 64) + "%"
+}
 
 // Pattern is the regular expression of the spelling, for the JSON Schema.
 func (Percent) Pattern() string { return `^(0|[1-9][0-9]*)(\.[0-9]+)?%$` }
