@@ -68,6 +68,16 @@ func canonicalName(name string) (string, bool) {
 	return name, true
 }
 
+// serverName is the canonical name that a handshake was made for; "" if none was
+// named. An address is none (RFC 6066, 3), though some clients send it.
+func serverName(sni string) string {
+	if _, err := netip.ParseAddr(sni); err == nil {
+		return ""
+	}
+	name, _ := canonicalName(sni)
+	return name
+}
+
 // validPort reports whether s is empty or a colon with a port number.
 func validPort(s string) bool {
 	if s == "" {

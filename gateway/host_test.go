@@ -40,3 +40,13 @@ func TestSpellHost(t *testing.T) {
 		}
 	}
 }
+
+func TestServerName(t *testing.T) {
+	for raw, want := range map[string]string{
+		"": "", "Open.Example.": "open.example", "127.0.0.1": "", "::1": "", "a..b": "",
+	} {
+		if got := serverName(raw); got != want {
+			t.Errorf("serverName(%q) = %q, want %q", raw, got, want)
+		}
+	}
+}

@@ -282,7 +282,7 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 	raw.SetDeadline(time.Time{})
 	cs := tc.ConnectionState()
 	g.metrics.requests.Handshake(s.address, &cs, time.Since(start))
-	c.sni, _ = canonicalName(cs.ServerName)
+	c.sni = serverName(cs.ServerName)
 	if cs.NegotiatedProtocol == "h2" {
 		c.Protocol = "h2"
 		g.conns.add(c)
@@ -370,7 +370,7 @@ func (g *Gateway) startQUIC(s *socket, qc *quic.Conn) {
 	c.Trusted = snap.trusts(peer.Addr())
 	cs := qc.ConnectionState().TLS
 	g.metrics.requests.Handshake(s.address, &cs, 0)
-	c.sni, _ = canonicalName(cs.ServerName)
+	c.sni = serverName(cs.ServerName)
 	c.close = func() { qc.CloseWithError(0x100, "") } // H3_NO_ERROR
 	g.conns.add(c)
 	defer func() {
