@@ -60,6 +60,8 @@ func TestRequests(t *testing.T) {
 		{name: "public name, protected host", sni: "open.example", url: "https://open.example/", header: []string{"Host", "inner.example"}, status: 421, reason: "sni_host_mismatch"},
 		{name: "protected name, public host", sni: "inner.example", cert: nra, url: "https://inner.example/", header: []string{"Host", "open.example"}, status: 421, reason: "sni_host_mismatch"},
 		{name: "organization", sni: "inner.example", cert: nra, url: "https://inner.example/x", status: 200, want: "GET /x 0"},
+		{name: "no route, organization", sni: "inner.example", cert: nra, method: "PROPFIND", url: "https://inner.example/x", status: 405, reason: "method_not_allowed"},
+		{name: "no route and no certificate", sni: "inner.example", method: "PROPFIND", url: "https://inner.example/x", status: 401, reason: "no_client_cert"},
 		{name: "no certificate", sni: "inner.example", url: "https://inner.example/x", status: 401, reason: "no_client_cert"},
 	} {
 		for _, p := range protocols {
@@ -88,7 +90,7 @@ func TestRequests(t *testing.T) {
 				if tt.name == "redirect" && resp.Header.Get("Location") != "/new/x?y=1" {
 					t.Errorf("Location %q", resp.Header.Get("Location"))
 				}
-				if tt.status == 405 && resp.Header.Get("Allow") != "GET, HEAD" {
+				if tt.name == "method" && resp.Header.Get("Allow") != "GET, HEAD" {
 					t.Errorf("Allow %q", resp.Header.Get("Allow"))
 				}
 				if alt := resp.Header.Get("Alt-Svc"); (p == "h3") != (alt == "") {

@@ -82,6 +82,11 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 
 	found, allowed := svc.find(r, t)
 	if found == nil {
+		if svc.callers != nil && !svc.anonymous && !svc.callers[rec.Organization] {
+			// Which paths a service has is nobody's business but its callers'.
+			middleware.DenyIdentity(w, r, g.metrics.requests)
+			return
+		}
 		if allowed != nil {
 			w.Header()["Allow"] = []string{strings.Join(allowed, ", ")}
 			g.reject(w, r, http.StatusMethodNotAllowed, middleware.Denial{By: "methods", Reason: "method_not_allowed"})

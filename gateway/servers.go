@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -76,7 +77,7 @@ func (g *Gateway) newServers(l config.Limits) *servers {
 				HeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(), DrainBytes: 256 << 10,
 				MaxHeader: int(l.MaxHeader), MaxHeaders: l.MaxHeaders, MaxURI: int(l.MaxURI),
 			},
-			Panicked: func(v any) { g.log.Error("panic in a handler", zap.Any("panic", v)) },
+			Panicked: func(v any) { g.log.Error("panic in a handler", zap.String("panic", fmt.Sprintf("%T", v))) },
 		}
 	}
 	p := new(http.Protocols)

@@ -29,19 +29,26 @@ func buildAllow(allow []string, env Env) (Func, error) {
 				next.ServeHTTP(w, r)
 				return
 			}
-			reason, status := rec.Identity.Reason, http.StatusForbidden
-			switch {
-			case rec.Organization != "":
-				reason = certs.NotAllowed
-			case reason == certs.NoClientCert || reason == "":
-				reason, status = certs.NoClientCert, http.StatusUnauthorized
-			}
-			claimed := rec.Organization
-			if claimed == "" {
-				claimed = rec.Identity.Claimed
-			}
-			env.Metrics.MTLSRejected(rec.Listener, claimed, string(reason))
-			Deny(w, r, status, Denial{By: "allow", Reason: string(reason), Detail: rec.Identity.Detail})
+			DenyIdentity(w, r, env.Metrics)
 		})
 	}, nil
+}
+
+// DenyIdentity refuses a request for who sent it: his identity, or else that he
+// may not be here.
+func DenyIdentity(w http.ResponseWriter, r *http.Request, m *Metrics) {
+	rec := RecordOf(r.Context())
+	reason, status := rec.Identity.Reason, http.StatusForbidden
+	switch {
+	case rec.Organization != "":
+		reason = certs.NotAllowed
+	case reason == certs.NoClientCert || reason == "":
+		reason, status = certs.NoClientCert, http.StatusUnauthorized
+	}
+	claimed := rec.Organization
+	if claimed == "" {
+		claimed = rec.Identity.Claimed
+	}
+	m.MTLSRejected(rec.Listener, claimed, string(reason))
+	Deny(w, r, status, Denial{By: "allow", Reason: string(reason), Detail: rec.Identity.Detail})
 }
