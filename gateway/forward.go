@@ -7,13 +7,15 @@ import (
 	"strings"
 
 	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
-// outbound writes into the header that goes to the upstream what only the
-// gateway may say: who calls, from where, and under which id. Whatever a client
-// wrote under one of these names, in any spelling, goes first.
-func outbound(r *http.Request, h http.Header) {
+// outbound adds to what goes to the upstream what only the gateway may say: who
+// calls, from where, and under which id. Whatever a client wrote under one of
+// these names, in any spelling, goes first. The fields stay out of the map, which
+// would have to grow for them.
+func outbound(r *http.Request, h http.Header, own []proxy.Field) []proxy.Field {
 	for name := range h {
 		if middleware.Reserved(name) {
 			delete(h, name)
@@ -21,14 +23,9 @@ func outbound(r *http.Request, h http.Header) {
 	}
 	rec := middleware.RecordOf(r.Context())
 	if rec == nil {
-		return
+		return own
 	}
-	// One array for all values instead of one slice for each.
-	v := make([]string, 0, 10)
-	set := func(name, value string) {
-		v = append(v, value)
-		h[name] = v[len(v)-1 : len(v) : len(v)]
-	}
+	set := func(name, value string) { own = append(own, proxy.Field{Name: name, Value: value}) }
 	addr := rec.Client.String()
 	set("X-Forwarded-For", addr)
 	set("X-Forwarded-Proto", "https")
@@ -46,6 +43,7 @@ func outbound(r *http.Request, h http.Header) {
 			set(middleware.HeaderClientCert, c.proven.Load().header)
 		}
 	}
+	return own
 }
 
 // forwarded is the field of RFC 7239.

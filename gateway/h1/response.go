@@ -23,32 +23,37 @@ type response struct {
 
 	buf []byte // pooled; what is not written yet
 
-	status     int // 0 until WriteHeader
-	headSent   bool
-	length     int64 // declared, or -1
-	written    int64 // of the body
-	chunked    bool
-	noBody     bool // HEAD, 204, 304
-	close      bool
-	hijacked   bool
-	continued  bool // 100 Continue was sent
-	trailers   []string
-	err        error
-	writeMu    sync.Mutex // guards buf and the connection against writeContinue
-	headerPool http.Header
+	status    int // 0 until WriteHeader
+	headSent  bool
+	length    int64 // declared, or -1
+	written   int64 // of the body
+	chunked   bool
+	noBody    bool // HEAD, 204, 304
+	close     bool
+	hijacked  bool
+	continued bool // 100 Continue was sent
+	trailers  []string
+	err       error
+	writeMu   sync.Mutex // guards buf and the connection against writeContinue
 }
 
-const writeSize = 4 << 10
+const (
+	writeSize       = 4 << 10
+	maxPooledHeader = 64 // fields; clearing a larger map costs more than making one
+)
 
-var writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, writeSize); return &b }}
+var (
+	writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, writeSize); return &b }}
+	headers      = sync.Pool{New: func() any { return make(http.Header, 16) }}
+)
 
 func (w *response) reset(c *conn, r *http.Request, b *body) {
-	h, buf := w.headerPool, w.buf
+	h, buf := w.header, w.buf
 	if h == nil {
-		h = make(http.Header, 16)
+		h = headers.Get().(http.Header)
 	}
 	clear(h)
-	w.c, w.r, w.body, w.header, w.headerPool = c, r, b, h, h
+	w.c, w.r, w.body, w.header = c, r, b, h
 	w.status, w.headSent, w.length, w.written = 0, false, -1, 0
 	w.chunked, w.noBody, w.hijacked, w.continued = false, r.Method == http.MethodHead, false, false
 	w.close = r.Close || c.server.stopping.Load()
@@ -65,8 +70,11 @@ func (w *response) release() {
 		buf := w.buf[:0]
 		writeBuffers.Put(&buf)
 	}
-	w.buf = nil
-	w.header, w.headerPool, w.r, w.body = nil, nil, nil, nil
+	if w.header != nil && len(w.header) <= maxPooledHeader {
+		clear(w.header)
+		headers.Put(w.header)
+	}
+	w.buf, w.header, w.r, w.body = nil, nil, nil, nil
 }
 
 // Header implements http.ResponseWriter.

@@ -107,7 +107,9 @@ func vazel(b *testing.B, upstream string) http.Handler {
 	}
 	m.Activate([]*Pool{p})
 	b.Cleanup(func() { m.Close(context.Background()) })
-	return p.Handler(RouteConfig{Outbound: func(_ *http.Request, h http.Header) { h["X-Forwarded-For"] = []string{"192.0.2.1"} }})
+	return p.Handler(RouteConfig{Outbound: func(_ *http.Request, _ http.Header, own []Field) []Field {
+		return append(own, Field{"X-Forwarded-For", "192.0.2.1"})
+	}})
 }
 
 // BenchmarkHandler compares the handler with httputil.ReverseProxy, without a

@@ -80,7 +80,7 @@ func (h *h2client) request(ctx context.Context, o *outbound, addr string) (*http
 		return nil, errHead("the request target can't be sent over HTTP/2 as it is")
 	}
 	u.Scheme, u.Host = h.scheme, addr
-	header := make(http.Header, len(o.header)+1)
+	header := make(http.Header, len(o.header)+len(o.own)+1)
 	for name, values := range o.header {
 		if name == "Content-Length" {
 			continue
@@ -94,6 +94,12 @@ func (h *h2client) request(ctx context.Context, o *outbound, addr string) (*http
 			}
 		}
 		header[name] = values
+	}
+	for _, f := range o.own {
+		if !validValue(f.Value) {
+			return nil, errHead("a field value holds a control character")
+		}
+		header[f.Name] = []string{f.Value}
 	}
 	if _, ok := header["User-Agent"]; !ok {
 		header["User-Agent"] = nil // the Transport adds none

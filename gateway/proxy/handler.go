@@ -14,7 +14,7 @@ import (
 // handler forwards the requests of one route.
 type handler struct {
 	pool      *Pool
-	outbound  func(*http.Request, http.Header)
+	outbound  func(*http.Request, http.Header, []Field) []Field
 	path      func(string) string
 	timeout   time.Duration
 	attempts  int
@@ -99,7 +99,8 @@ func (ex *exchange) release() {
 	if cap(buf) > smallBuffer+smallBody {
 		buf = make([]byte, 0, 2<<10)
 	}
-	*ex = exchange{head: ex.head, buf: buf, block: ex.block, tried: ex.tried[:0]}
+	clear(ex.out.own)
+	*ex = exchange{head: ex.head, buf: buf, block: ex.block, tried: ex.tried[:0], out: outbound{own: ex.out.own[:0]}}
 	exchanges.Put(ex)
 }
 
@@ -224,7 +225,7 @@ func (ex *exchange) prepare() bool {
 	}
 	trailers := stripRequest(r.Header)
 	if ex.h.outbound != nil {
-		ex.h.outbound(r, r.Header)
+		o.own = ex.h.outbound(r, r.Header, o.own[:0])
 	}
 	o.header = r.Header
 	o.method, o.host = r.Method, r.Host

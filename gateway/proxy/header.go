@@ -163,11 +163,15 @@ func plainName(s string) bool {
 	return s != ""
 }
 
+// Field is a header field that the gateway itself writes into a request.
+type Field struct{ Name, Value string }
+
 // outbound is a request as the upstream gets it.
 type outbound struct {
 	method, target, host string
 	header               http.Header
-	length               int64 // of the body; 0 for none, -1 unknown: chunked
+	own                  []Field // besides header
+	length               int64   // of the body; 0 for none, -1 unknown: chunked
 	trailer              http.Header
 	te                   bool // tell the upstream that trailers are understood
 	close                bool // tell the upstream that nothing follows
@@ -231,6 +235,16 @@ func (o *outbound) append(b []byte) ([]byte, error) {
 			b = append(b, v...)
 			b = append(b, '\r', '\n')
 		}
+	}
+	for i := range o.own {
+		f := &o.own[i]
+		if !validValue(f.Value) {
+			return nil, errHead("a field value holds a control character")
+		}
+		b = append(b, f.Name...)
+		b = append(b, ':', ' ')
+		b = append(b, f.Value...)
+		b = append(b, '\r', '\n')
 	}
 	switch {
 	case o.length > 0 || o.length == 0 && expectsBody(o.method):

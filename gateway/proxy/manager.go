@@ -139,11 +139,11 @@ func (m *Manager) Close(ctx context.Context) error {
 // RouteConfig is what may differ between the routes of a pool.
 type RouteConfig struct {
 	Settings Settings // Timeout, Retries, Websocket of the route
-	// Outbound writes the gateway's own header fields (identity, forwarding) into
-	// the header that goes to the upstream, after every client spelling of them is gone.
-	// r is the inbound request; h the outbound header, which it may change. It is
-	// called once for each request; h is r.Header itself.
-	Outbound func(r *http.Request, h http.Header)
+	// Outbound appends the gateway's own header fields (identity, forwarding) to
+	// own, and removes every client spelling of them from h, the header that goes to
+	// the upstream. r is the inbound request; h is r.Header itself. It is called once
+	// for each request.
+	Outbound func(r *http.Request, h http.Header, own []Field) []Field
 	// Path maps the canonical escaped path of the request to the one that the upstream gets; nil keeps it.
 	Path func(string) string
 }
