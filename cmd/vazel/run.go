@@ -91,6 +91,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 			o.StateDir = filepath.Join(cfg.Dir, "state")
 		}
 	}
+	tuneMemory(log)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler, collectors.MetricsGC)),
@@ -125,6 +126,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 	signal.Notify(hup, syscall.SIGHUP)
 	defer signal.Stop(hup)
 	wg.Go(func() { r.onSignal(runCtx, hup) })
+	wg.Go(func() { returnMemory(runCtx) })
 	if o.Watch {
 		wg.Go(func() { r.onChange(runCtx) })
 	}
