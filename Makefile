@@ -31,6 +31,7 @@ check: ## everything that CI runs: format, vet, staticcheck, generated files, ra
 	@echo '== modules'; $(GO) mod tidy -diff
 	@echo '== generated files'; $(MAKE) -s generate && git diff --exit-code -- config docs || { echo 'generated files are stale: commit the result of make generate'; exit 1; }
 	@echo '== tests with race detector'; $(GO) test -race ./...
+	@echo '== the same requests against the standard HTTP/1.1 server'; VAZEL_TEST_HTTP1=standard $(GO) test ./gateway
 	@echo '== fuzzing'; $(MAKE) -s fuzz
 	@echo '== end to end'; $(MAKE) -s e2e
 

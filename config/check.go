@@ -57,6 +57,10 @@ func (t *tree) checkMain() {
 			t.checkListen(n, seen)
 		}
 	}
+	_, limits := get(root, "limits")
+	if _, n := get(limits, "http1"); n != nil {
+		t.oneOf(n, "limits.http1", "strict", "standard")
+	}
 	_, tls := get(root, "tls")
 	if _, p := get(tls, "profile"); p != nil {
 		t.oneOf(p, "TLS profile", certs.Profiles()...)

@@ -142,10 +142,14 @@ type Limits struct {
 	BodyTimeout unit.Duration `yaml:"body_timeout"`
 	// WriteTimeout is how long a response may stand still because the client does not read; default: 30s.
 	WriteTimeout unit.Duration `yaml:"write_timeout"`
+	// MinRate is the least rate at which a request body must come and a response must be taken, on average over the time that the gateway had to wait for the client, beyond the first body_timeout or write_timeout; default: 500B/s. gRPC is free of it, for its streams may rest.
+	MinRate unit.Bandwidth `yaml:"min_rate"`
 	// IdleTimeout is how long a connection may wait for its next request; default: 2m.
 	IdleTimeout unit.Duration `yaml:"idle_timeout"`
 	// DrainTimeout is how long requests may finish after SIGTERM; default: 30s.
 	DrainTimeout unit.Duration `yaml:"drain_timeout"`
+	// HTTP1 is the server that speaks HTTP/1.1: strict, or standard for the one of Go's library, to compare with or to fall back to. That one does not see the raw head, and lets some pass that strict refuses; default: strict.
+	HTTP1 string `yaml:"http1"`
 	// MaxHeader is the largest request head; default: 32KiB.
 	MaxHeader unit.Size `yaml:"max_header"`
 	// MaxHeaders is the largest number of header fields; default: 100.

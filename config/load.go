@@ -287,6 +287,12 @@ func (t *tree) fill() {
 	def(&l.HeaderTimeout, 10*time.Second)
 	def(&l.BodyTimeout, 30*time.Second)
 	def(&l.WriteTimeout, 30*time.Second)
+	if l.HTTP1 == "" {
+		l.HTTP1 = "strict"
+	}
+	if l.MinRate == 0 {
+		l.MinRate = 500
+	}
 	def(&l.IdleTimeout, 2*time.Minute)
 	def(&l.DrainTimeout, 30*time.Second)
 	if l.MaxHeader == 0 {

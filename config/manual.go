@@ -81,7 +81,7 @@ func structIn(t reflect.Type) reflect.Type {
 
 func kindName(t reflect.Type) string {
 	names := map[string]string{
-		"unit.Duration": "duration", "unit.Size": "size", "unit.Rate": "rate", "unit.Percent": "share", "unit.Date": "date", "unit.Prefix": "network", "unit.Secret": "secret", "unit.List": "word or list",
+		"unit.Duration": "duration", "unit.Size": "size", "unit.Rate": "rate", "unit.Bandwidth": "bandwidth", "unit.Percent": "share", "unit.Date": "date", "unit.Prefix": "network", "unit.Secret": "secret", "unit.List": "word or list",
 	}
 	if t.Kind() == reflect.Pointer {
 		t = t.Elem()

@@ -18,7 +18,8 @@ func docOf(f field) string {
 
 // enums lists the words that a key may hold. What is not listed is free.
 var enums = map[string][]string{
-	"mtls": {"off", "optional", "required"}, "per": {"client_ip", "organization", "service"}, "balance": {"round_robin", "least_connections"},
+	"http1": {"strict", "standard"},
+	"mtls":  {"off", "optional", "required"}, "per": {"client_ip", "organization", "service"}, "balance": {"round_robin", "least_connections"},
 	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "format": {"json"}, "redirect": {"https"},
 }
 

@@ -176,9 +176,14 @@ func TestIdentityHandOff(t *testing.T) {
 	}
 }
 
+// lenient lists what the standard library's server answers otherwise: the reasons
+// for having one of our own.
+var lenient = map[string]int{"TE and CL": 200, "bare LF": 200, "absolute, other host": 421}
+
 // TestRawRequests: bytes that no client library sends.
 func TestRawRequests(t *testing.T) {
 	n := newNode(t, nil)
+	standard := http1Server() == "standard"
 	for name, tt := range map[string]struct {
 		in     string
 		status int
@@ -207,12 +212,18 @@ func TestRawRequests(t *testing.T) {
 				t.Fatal(err)
 			}
 			b, _ := io.ReadAll(resp.Body)
+			if standard && lenient[name] != 0 {
+				tt.status = lenient[name]
+			}
 			if resp.StatusCode != tt.status {
 				t.Errorf("status %d, want %d: %s", resp.StatusCode, tt.status, b)
 			}
 		})
 	}
 	for _, h := range n.upstream.take() {
+		if standard && strings.HasPrefix(h, "GET / HTTP/1.1") {
+			continue // the one with bare line feeds
+		}
 		if !strings.HasPrefix(h, "GET /abs HTTP/1.1") && !strings.HasPrefix(h, "POST / HTTP/1.1") {
 			t.Errorf("the upstream got\n%s", h)
 		}

@@ -97,13 +97,23 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	rec.Route = found.name
 
+	rate := int64(limits.MinRate)
+	if svc.grpc && grpc(r) {
+		rate = 0
+	}
 	rc := http.NewResponseController(w)
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
-		r.Body = newStallBody(r.Body, rc, limits.BodyTimeout.Std())
+		r.Body = newStallBody(r.Body, rc, pace{still: limits.BodyTimeout.Std(), rate: rate})
 	}
-	sw := newStallWriter(w, rc, limits.WriteTimeout.Std())
+	sw := newStallWriter(w, rc, pace{still: limits.WriteTimeout.Std(), rate: rate})
 	defer sw.done()
 	found.handler.ServeHTTP(sw, r)
+}
+
+// grpc reports whether a request says that it is one of gRPC.
+func grpc(r *http.Request) bool {
+	v := r.Header["Content-Type"]
+	return len(v) == 1 && strings.HasPrefix(v[0], "application/grpc")
 }
 
 // reject refuses a request before its route is known.

@@ -223,6 +223,15 @@ func (n *node) write(name, text string) {
 	}
 }
 
+// http1Server is the server that HTTP/1.1 is tested against: strict, or the
+// reference if the environment says so. "make check" does both.
+func http1Server() string {
+	if s := os.Getenv("VAZEL_TEST_HTTP1"); s != "" {
+		return s
+	}
+	return "strict"
+}
+
 // config writes the main file: the frame, and what comes after it.
 func (n *node) config(parts ...string) {
 	n.t.Helper()
@@ -234,12 +243,12 @@ listen:
 tls: {certificates: [{cert: server.pem, key: "${file:server.key}"}]}
 access_log: {output: "off"}
 audit_log: {output: "off"}
-limits: {drain_timeout: 5s}
+limits: {drain_timeout: 5s, http1: %s}
 organizations:
   nra: {name: National Revenue Agency, id: NTRBG-100000003, ca: org-ca.pem}
   sofia: {name: Столична община, id: NTRBG-100000004, ca: org-ca.pem}
   meu: {name: Ministry, id: NTRBG-100000001, ca: other-ca.pem}
-`, n.https, n.http, port)+strings.Join(parts, "\n"))
+`, n.https, n.http, port, http1Server())+strings.Join(parts, "\n"))
 }
 
 func (n *node) apply() error {

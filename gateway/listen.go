@@ -291,7 +291,12 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 	}
 	c.Protocol = "h1"
 	g.conns.add(c)
-	g.servers.Load().h1.Serve(c.context(g.base), tc, &cs)
+	servers := g.servers.Load()
+	if servers.std != nil {
+		servers.std.put(tc)
+		return
+	}
+	servers.h1.Serve(c.context(g.base), tc, &cs)
 }
 
 // listenQUIC makes the QUIC listener of a packet socket.

@@ -20,6 +20,7 @@ type service struct {
 	// asked for a certificate.
 	callers   map[string]bool
 	anonymous bool // callers without a certificate may stay connected
+	grpc      bool // its upstream can speak gRPC, whose streams may rest
 
 	prefix map[string][]*route // by decoded path prefix, without trailing slash; "" is the root
 	exact  map[string][]*route // by decoded path
@@ -70,7 +71,7 @@ func (h *hosts) add(pattern string, s *service) {
 // of a route whose paths begin with prefix.
 func newService(c *config.Service, handlerOf func(r *config.Route, prefix string) (http.Handler, error)) (*service, error) {
 	s := &service{
-		name: c.Name, mtls: c.Policy.MTLS,
+		name: c.Name, mtls: c.Policy.MTLS, grpc: strings.HasPrefix(c.Policy.UpstreamProtocol, "h2"),
 		prefix: map[string][]*route{}, exact: map[string][]*route{}, denied: map[string][]*route{},
 	}
 	for _, rc := range c.Routes {

@@ -26,6 +26,7 @@ type servers struct {
 	limits config.Limits
 	h1     *h1.Server // over TLS
 	plain  *h1.Server // for redirects
+	std    *queue     // HTTP/1.1 over TLS by net/http, if that is configured; else nil
 	h2     *queue
 	h3     *http3.Server
 }
@@ -68,6 +69,12 @@ func newQueue(s *http.Server) *queue {
 	return q
 }
 
+func (q *queue) shutdown(ctx context.Context) {
+	q.server.Shutdown(ctx)
+	q.server.Close()
+	<-q.done
+}
+
 // newServers starts servers for the bounds of l.
 func (g *Gateway) newServers(l config.Limits) *servers {
 	one := func(h http.Handler) *h1.Server {
@@ -100,10 +107,27 @@ func (g *Gateway) newServers(l config.Limits) *servers {
 			WriteByteTimeout:     l.WriteTimeout.Std(),
 		},
 	}
+	var std *queue
+	if l.HTTP1 == "standard" {
+		p := new(http.Protocols)
+		p.SetHTTP1(true)
+		std = newQueue(&http.Server{
+			Handler:                      g.handler,
+			Protocols:                    p,
+			ReadHeaderTimeout:            l.HeaderTimeout.Std(),
+			IdleTimeout:                  l.IdleTimeout.Std(),
+			MaxHeaderBytes:               int(l.MaxHeader),
+			DisableGeneralOptionsHandler: true,
+			ErrorLog:                     two.ErrorLog,
+			BaseContext:                  two.BaseContext,
+			ConnContext:                  connContext,
+		})
+	}
 	return &servers{
 		limits: l,
 		h1:     one(g.handler),
 		plain:  one(g.redirector),
+		std:    std,
 		h2:     newQueue(two),
 		h3: &http3.Server{
 			Handler:        g.handler,
@@ -145,11 +169,10 @@ func (s *servers) shutdown(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.h1.Shutdown(ctx) })
 	wg.Go(func() { s.plain.Shutdown(ctx) })
-	wg.Go(func() {
-		s.h2.server.Shutdown(ctx)
-		s.h2.server.Close()
-		<-s.h2.done
-	})
+	wg.Go(func() { s.h2.shutdown(ctx) })
+	if s.std != nil {
+		wg.Go(func() { s.std.shutdown(ctx) })
+	}
 	wg.Go(func() {
 		s.h3.Shutdown(ctx)
 		s.h3.Close()

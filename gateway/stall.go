@@ -1,35 +1,59 @@
 package gateway
 
 import (
-	"errors"
 	"io"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
-// Rolling time-outs of bodies. net/http's ReadTimeout and WriteTimeout count
-// from the start of a request and so end long but healthy transfers; these
-// count from the last progress. A timer that is set before each read or write
-// and stopped after it costs a fraction of a deadline on the connection.
+// Time-outs of bodies. net/http's ReadTimeout and WriteTimeout count from the
+// start of a request and so end long but healthy transfers. These count from
+// the last progress, and beside that hold a least average rate over the time
+// that the gateway had to wait, so that a client which moves a byte now and
+// then can't hold a request for days. Time in which nothing was to be read or
+// written does not count: an event stream may rest. A timer that is set before each read or
+// write and stopped after it costs a fraction of a deadline on the connection.
+
+// pace is how long a transfer may wait for the client.
+type pace struct {
+	still  time.Duration // without progress
+	rate   int64         // bytes a second on average beyond the first still; 0: no bound
+	moved  int64
+	waited time.Duration
+}
+
+// patience is how long the next read or write may take.
+func (p *pace) patience() time.Duration {
+	if p.rate == 0 {
+		return p.still
+	}
+	earned := time.Duration(float64(p.moved) / float64(p.rate) * float64(time.Second))
+	return min(p.still, max(p.still+earned-p.waited, 0))
+}
+
+// progress notes how a read or write went.
+func (p *pace) progress(n int, took time.Duration) {
+	p.moved += int64(n)
+	p.waited += took
+}
 
 // past is a deadline that has been missed.
 var past = time.Unix(1, 0)
 
-// stallBody refuses a request body that stands still.
+// stallBody refuses a request body that comes too slowly.
 type stallBody struct {
 	io.ReadCloser
-	limit time.Duration
+	pace  pace
 	timer *time.Timer
 	fired chan struct{}
 }
 
 // newStallBody wraps body. rc must control the request's response.
-func newStallBody(body io.ReadCloser, rc *http.ResponseController, limit time.Duration) *stallBody {
-	b := &stallBody{ReadCloser: body, limit: limit, fired: make(chan struct{})}
-	b.timer = time.AfterFunc(limit, func() {
+func newStallBody(body io.ReadCloser, rc *http.ResponseController, p pace) *stallBody {
+	b := &stallBody{ReadCloser: body, pace: p, fired: make(chan struct{})}
+	b.timer = time.AfterFunc(p.still, func() {
 		close(b.fired)
 		rc.SetReadDeadline(past)
 	})
@@ -43,10 +67,13 @@ func (b *stallBody) Read(p []byte) (int, error) {
 		return 0, errBodyStalled
 	default:
 	}
-	b.timer.Reset(b.limit)
+	start := time.Now()
+	b.timer.Reset(b.pace.patience())
 	n, err := b.ReadCloser.Read(p)
-	if !b.timer.Stop() && err != nil && (errors.Is(err, os.ErrDeadlineExceeded) || err != io.EOF) {
-		select {
+	b.timer.Stop()
+	b.pace.progress(n, time.Since(start))
+	if err != nil && err != io.EOF {
+		select { // it is closed before the deadline is set that ends the read
 		case <-b.fired:
 			return n, errBodyStalled
 		default:
@@ -57,33 +84,40 @@ func (b *stallBody) Read(p []byte) (int, error) {
 
 var errBodyStalled = &middleware.BodyRefusal{
 	Status: http.StatusRequestTimeout,
-	Denial: middleware.Denial{By: "http", Reason: "body_timeout", Detail: "the request body stood still", Close: true},
+	Denial: middleware.Denial{By: "http", Reason: "body_timeout", Detail: "the request body stood still or came too slowly", Close: true},
 }
 
-// stallWriter gives up a response whose client does not read.
+// stallWriter gives up a response whose client does not read, or too slowly.
 type stallWriter struct {
 	http.ResponseWriter
-	rc    *http.ResponseController
-	limit time.Duration
-	timer *time.Timer
+	rc      *http.ResponseController
+	pace    pace
+	timer   *time.Timer
+	started time.Time
 }
 
-func newStallWriter(w http.ResponseWriter, rc *http.ResponseController, limit time.Duration) *stallWriter {
-	return &stallWriter{ResponseWriter: w, rc: rc, limit: limit}
+func newStallWriter(w http.ResponseWriter, rc *http.ResponseController, p pace) *stallWriter {
+	return &stallWriter{ResponseWriter: w, rc: rc, pace: p}
 }
 
 func (w *stallWriter) start() {
+	w.started = time.Now()
 	if w.timer == nil {
-		w.timer = time.AfterFunc(w.limit, func() { w.rc.SetWriteDeadline(past) })
+		w.timer = time.AfterFunc(w.pace.still, func() { w.rc.SetWriteDeadline(past) })
 		return
 	}
-	w.timer.Reset(w.limit)
+	w.timer.Reset(w.pace.patience())
+}
+
+func (w *stallWriter) stop(n int) {
+	w.timer.Stop()
+	w.pace.progress(n, time.Since(w.started))
 }
 
 func (w *stallWriter) Write(p []byte) (int, error) {
 	w.start()
 	n, err := w.ResponseWriter.Write(p)
-	w.timer.Stop()
+	w.stop(n)
 	return n, err
 }
 
@@ -91,7 +125,7 @@ func (w *stallWriter) Write(p []byte) (int, error) {
 func (w *stallWriter) FlushError() error {
 	w.start()
 	err := w.rc.Flush()
-	w.timer.Stop()
+	w.stop(0)
 	return err
 }
 

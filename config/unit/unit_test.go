@@ -17,12 +17,13 @@ type scalar interface {
 }
 
 var scalars = map[string]func() scalar{
-	"duration": func() scalar { return new(Duration) },
-	"size":     func() scalar { return new(Size) },
-	"rate":     func() scalar { return new(Rate) },
-	"percent":  func() scalar { return new(Percent) },
-	"date":     func() scalar { return new(Date) },
-	"secret":   func() scalar { return new(Secret) },
+	"duration":  func() scalar { return new(Duration) },
+	"size":      func() scalar { return new(Size) },
+	"rate":      func() scalar { return new(Rate) },
+	"bandwidth": func() scalar { return new(Bandwidth) },
+	"percent":   func() scalar { return new(Percent) },
+	"date":      func() scalar { return new(Date) },
+	"secret":    func() scalar { return new(Secret) },
 }
 
 func TestRead(t *testing.T) {
@@ -83,6 +84,13 @@ func TestRead(t *testing.T) {
 		{"rate", "5/ s", "error: not a rate"},
 		{"rate", "5/w", "error: not a rate"},
 		{"rate", "5/s/m", "error: not a rate"},
+		{"bandwidth", "500B/s", "500B/s"},
+		{"bandwidth", "1.5KiB/s", "1536B/s"},
+		{"bandwidth", "0/s", "error: out of range"},
+		{"bandwidth", "64KiB", "error: not a bandwidth"},
+		{"bandwidth", "64/s", "error: no unit; write 64MiB"},
+		{"bandwidth", "64KiB/m", "error: not a bandwidth"},
+		{"bandwidth", "-1B/s", "error: not a size"},
 		{"percent", "20%", "20%"},
 		{"percent", "7%", "7%"},
 		{"percent", "0.1%", "0.1%"},
