@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/vazel-gateway/vazel/middleware"
 )
 
 // level is where a policy stands.
@@ -81,6 +83,41 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 			t.problem(v, "cors of %s names no origins", where)
 		}
 	}
+	if _, v := get(n, "security_headers"); v != nil {
+		_, frame := get(v, "frame")
+		t.oneOf(frame, "security_headers.frame", "sameorigin", "deny", "off")
+		_, kind := get(v, "content_type")
+		t.oneOf(kind, "security_headers.content_type", "nosniff", "off")
+		_, referrer := get(v, "referrer")
+		t.oneOf(referrer, "security_headers.referrer", middleware.ReferrerPolicies()...)
+		for key, p := range map[string]func(string) *middleware.SecurityHeaders{
+			"csp":  func(s string) *middleware.SecurityHeaders { return &middleware.SecurityHeaders{CSP: s} },
+			"hsts": func(s string) *middleware.SecurityHeaders { return &middleware.SecurityHeaders{HSTS: s} },
+		} {
+			if _, x := get(v, key); x != nil && x.Kind == yaml.ScalarNode {
+				if err := p(x.Value).Check(); err != nil {
+					t.bad(x, "", "security_headers.%v", err)
+				}
+			}
+		}
+	}
+	if _, v := get(n, "maintenance"); v != nil {
+		_, except := get(v, "except")
+		for _, o := range wordsOf(except) {
+			if t.organizations[o.Value] == nil {
+				t.undefined(o, "organization", t.organizations)
+			}
+		}
+		for _, key := range []string{"en", "bg"} {
+			if _, x := get(v, key); x != nil && x.Kind == yaml.ScalarNode {
+				if err := (&middleware.Maintenance{English: x.Value}).Check(); err != nil {
+					t.bad(x, "", "maintenance.%s: %v", key, err)
+				}
+			}
+		}
+	}
+	_, errors := get(n, "errors")
+	t.oneOf(errors, "errors", middleware.ErrorForms()...)
 	_, audit := get(n, "audit")
 	t.oneOf(audit, "audit", "full", "refusals", "off")
 	_, balance := get(n, "balance")

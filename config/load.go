@@ -341,4 +341,7 @@ func fillPolicy(p *Policy) {
 	if p.MTLS == "" {
 		p.MTLS = certs.MTLSOff
 	}
+	if p.SecurityHeaders == nil {
+		p.SecurityHeaders = &middleware.SecurityHeaders{}
+	}
 }

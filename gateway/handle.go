@@ -95,7 +95,7 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 		g.reject(w, r, http.StatusNotFound, middleware.Denial{By: "routing", Reason: "not_found"})
 		return
 	}
-	rec.Route = found.name
+	rec.Route, rec.Errors = found.name, found.errors
 
 	rate := int64(limits.MinRate)
 	if svc.grpc && grpc(r) {

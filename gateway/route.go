@@ -33,7 +33,8 @@ type route struct {
 	methods []string
 	match   []condition
 	deny    bool
-	length  int // of the path prefix that it was found by
+	length  int    // of the path prefix that it was found by
+	errors  string // form of refusals
 	handler http.Handler
 }
 
@@ -99,7 +100,7 @@ func newService(c *config.Service, handlerOf func(r *config.Route, prefix string
 			if err != nil {
 				return nil, err
 			}
-			r := &route{name: rc.Name, methods: rc.Policy.Methods, match: match, deny: rc.Deny, length: len(prefix), handler: h}
+			r := &route{name: rc.Name, methods: rc.Policy.Methods, match: match, deny: rc.Deny, length: len(prefix), errors: rc.Policy.Errors, handler: h}
 			if exact {
 				r.length = len(t.decoded) + 1 // an exact path is longer than any prefix of it
 				s.exact[t.decoded] = append(s.exact[t.decoded], r)

@@ -19,8 +19,10 @@ func (c *Chain) Build(env Env) (Func, error) {
 		build func() (Func, error)
 	}{
 		{"audit", func() (Func, error) { return buildAudit(c.Audit, env) }},
+		{"security_headers", func() (Func, error) { return c.SecurityHeaders.Build(env) }},
 		{"cors", func() (Func, error) { return c.CORS.Build(c.Methods, env) }},
 		{"allow", func() (Func, error) { return buildAllow(c.Allow, env) }},
+		{"maintenance", func() (Func, error) { return c.Maintenance.Build(env) }},
 		{"methods", func() (Func, error) { return buildMethods(c.Methods, env) }},
 		{"rate_limit", func() (Func, error) { return buildRateLimit(c.RateLimit, env) }},
 		{"concurrency", func() (Func, error) { return buildConcurrency(c.Concurrency, env) }},

@@ -25,6 +25,8 @@ type Denial struct {
 	Type string
 	// Header holds further fields of the answer, such as Allow or RateLimit, by canonical name.
 	Header http.Header
+	// Text replaces what is said to people for the reason.
+	Text *Text
 	// Close ends the connection after the answer (HTTP/1.1).
 	Close bool
 }
@@ -45,7 +47,8 @@ const ProblemType = "urn:vazel:problem:"
 
 // Deny refuses a request: it writes the answer and notes d in the Record. It
 // is the only way to refuse one. The answer is a problem document or, where the
-// client prefers it, a page; neither repeats anything that the client sent.
+// client prefers it, a page, unless the route says otherwise; none repeats
+// anything that the client sent.
 // If a response has already begun, it is broken off, so that it can't be taken
 // for a whole one.
 //
@@ -82,14 +85,22 @@ func Deny(w http.ResponseWriter, r *http.Request, status int, d Denial) {
 	}
 	bulgarian := prefersBulgarian(r.Header["Accept-Language"])
 	text := textOf(d.Reason, status)
+	if d.Text != nil {
+		text = *d.Text
+	}
 	var body []byte
-	if prefersHTML(r.Header["Accept"]) {
+	switch form := rec.Errors; {
+	case form == errorsOGC || form == errorsSOAP:
+		var kind string
+		kind, body = fault(form, r, text, status, rec, &d, bulgarian)
+		h["Content-Type"] = []string{kind}
+	case form == errorsHTML || form != errorsProblem && prefersHTML(r.Header["Accept"]):
 		page := refusalPage()
 		h["Content-Type"] = []string{"text/html; charset=utf-8"}
 		h["Content-Security-Policy"] = page.policy
 		h["Referrer-Policy"] = []string{"no-referrer"}
 		body = page.render(text, status, rec, bulgarian)
-	} else {
+	default:
 		h["Content-Type"] = []string{"application/problem+json"}
 		body = problem(text, status, rec, &d, bulgarian)
 	}

@@ -36,6 +36,12 @@ type Chain struct {
 	Compress unit.List `yaml:"compress"`
 	// Headers sets and removes header fields of requests and responses.
 	Headers *Headers `yaml:"headers"`
+	// SecurityHeaders tells browsers what they must not do with a response.
+	SecurityHeaders *SecurityHeaders `yaml:"security_headers"`
+	// Maintenance answers 503 instead of forwarding.
+	Maintenance *Maintenance `yaml:"maintenance"`
+	// Errors is the form of refusals: auto (a problem document, or a page where the client prefers HTML), problem, html, ogc (an exception report, for WMS and its like) or soap (a SOAP fault). The status is the same in every form. Default: auto.
+	Errors string `yaml:"errors"`
 	// Audit says which requests leave an audit record: full (each one), refusals, or off. Default: off.
 	Audit string `yaml:"audit"`
 }

@@ -29,6 +29,7 @@ type Record struct {
 
 	Service string // configured names; empty before routing
 	Route   string
+	Errors  string // form of the route's refusals
 
 	Identity     certs.Identity // what the client certificate proved, if it was asked for
 	Organization string         // proven organization, or ""
