@@ -118,6 +118,8 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 	}
 	_, errors := get(n, "errors")
 	t.oneOf(errors, "errors", middleware.ErrorForms()...)
+	_, priority := get(n, "priority")
+	t.oneOf(priority, "priority", middleware.Priorities()...)
 	_, audit := get(n, "audit")
 	t.oneOf(audit, "audit", "full", "refusals", "off")
 	_, balance := get(n, "balance")

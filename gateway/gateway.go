@@ -115,6 +115,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 
 	// From here on nothing can fail.
 	former := g.snapshot.Load()
+	g.engines.Load.SetMost(c.Limits.MaxInFlight)
 	g.observer.Use(logs, next.trusted)
 	if s := g.servers.Load(); s == nil || s.limits != c.Limits {
 		if s != nil {
@@ -162,6 +163,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			g.log.Error("certificates are no longer renewed", zap.Error(err))
 		}
 	})
+	wg.Go(func() { g.engines.Load.Run(background) })
 	<-ctx.Done()
 	g.drain()
 	stop()

@@ -23,6 +23,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		{"cors", func() (Func, error) { return c.CORS.Build(c.Methods, env) }},
 		{"allow", func() (Func, error) { return buildAllow(c.Allow, env) }},
 		{"maintenance", func() (Func, error) { return c.Maintenance.Build(env) }},
+		{"priority", func() (Func, error) { return buildShed(c.Priority, env) }},
 		{"methods", func() (Func, error) { return buildMethods(c.Methods, env) }},
 		{"rate_limit", func() (Func, error) { return buildRateLimit(c.RateLimit, env) }},
 		{"concurrency", func() (Func, error) { return buildConcurrency(c.Concurrency, env) }},
@@ -38,9 +39,6 @@ func (c *Chain) Build(env Env) (Func, error) {
 		if f != nil {
 			policies = append(policies, f)
 		}
-	}
-	if len(policies) == 0 {
-		return nil, nil
 	}
 	return func(h http.Handler) http.Handler {
 		for i := len(policies) - 1; i >= 0; i-- {

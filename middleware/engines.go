@@ -26,6 +26,7 @@ type Engines struct {
 	Limits *limit.Store
 	WAF    *waf.Manager
 	Audit  *audit.Log
+	Load   *Load
 
 	mu     sync.Mutex
 	places map[string]*atomic.Int64 // requests under way, by concurrency scope
@@ -37,6 +38,7 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 		Limits: limit.New(limit.Options{}),
 		WAF:    waf.NewManager(waf.Options{Log: o.Log.Named("waf"), Registerer: o.Registerer}),
 		Audit:  audit.New(audit.Options{Log: o.Log.Named("audit"), Registerer: o.Registerer}),
+		Load:   newLoad(o.Registerer),
 		places: map[string]*atomic.Int64{},
 	}
 	o.Registerer.MustRegister(NewLimitCollector(e.Limits))

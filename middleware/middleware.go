@@ -28,6 +28,8 @@ type Chain struct {
 	RateLimit *RateLimit `yaml:"rate_limit"`
 	// Concurrency is how many requests of this service or route may be under way at once; more get 503. Default: no bound.
 	Concurrency int `yaml:"concurrency"`
+	// Priority says who is refused first while the process is overloaded: low before normal before high, and within normal anonymous callers before organizations; default: normal.
+	Priority string `yaml:"priority"`
 	// MaxBody is the largest request body; more gets 413. Default: 10MiB.
 	MaxBody unit.Size `yaml:"max_body"`
 	// WAF inspects requests with the OWASP Core Rule Set.
