@@ -118,6 +118,10 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 	}
 	_, errors := get(n, "errors")
 	t.oneOf(errors, "errors", middleware.ErrorForms()...)
+	if _, v := get(n, "cache"); v != nil {
+		_, mode := get(v, "mode")
+		t.oneOf(mode, "cache.mode", middleware.CacheModes()...)
+	}
 	_, priority := get(n, "priority")
 	t.oneOf(priority, "priority", middleware.Priorities()...)
 	_, audit := get(n, "audit")

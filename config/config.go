@@ -158,6 +158,8 @@ type Limits struct {
 	MaxURI unit.Size `yaml:"max_uri"`
 	// MaxStreams is the largest number of concurrent HTTP/2 or HTTP/3 streams of a connection; default: 128.
 	MaxStreams int `yaml:"max_streams"`
+	// CacheSize is how much memory the responses that "cache" keeps may take in all; default: 64MiB.
+	CacheSize unit.Size `yaml:"cache_size"`
 	// MaxInFlight is how many requests may be under way in all; when it is nearly reached, requests are refused by priority; default: 10000.
 	MaxInFlight int `yaml:"max_in_flight"`
 	// MaxConnections is the largest number of connections in all; default: 20000.

@@ -303,6 +303,9 @@ func (t *tree) fill() {
 	}
 	num(&l.MaxHeaders, 100)
 	num(&l.MaxStreams, 128)
+	if l.CacheSize == 0 {
+		l.CacheSize = 64 << 20
+	}
 	num(&l.MaxInFlight, 10000)
 	num(&l.MaxConnections, 20000)
 	num(&l.MaxConnectionsPerIP, 512)

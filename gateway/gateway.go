@@ -116,6 +116,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	// From here on nothing can fail.
 	former := g.snapshot.Load()
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
+	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
 	g.observer.Use(logs, next.trusted)
 	if s := g.servers.Load(); s == nil || s.limits != c.Limits {
 		if s != nil {

@@ -238,6 +238,9 @@ func (l *logLine) MarshalLogObject(enc zapcore.ObjectEncoder) error {
 			enc.AddString("vazel.upstream.error", rec.UpstreamError)
 		}
 	}
+	if rec.Cache != "" {
+		enc.AddString("vazel.cache", rec.Cache)
+	}
 	if rec.RateLimitPolicy != "" {
 		enc.AddString("vazel.ratelimit.policy", rec.RateLimitPolicy)
 		enc.AddString("vazel.ratelimit.decision", rec.RateLimitDecision)

@@ -31,6 +31,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		{"waf", func() (Func, error) { return c.WAF.Build(env) }},
 		{"headers", func() (Func, error) { return c.Headers.Build(env) }},
 		{"compress", func() (Func, error) { return buildCompress(c.Compress, env) }},
+		{"cache", func() (Func, error) { return c.Cache.Build(env) }},
 	} {
 		f, err := p.build()
 		if err != nil {

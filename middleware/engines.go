@@ -9,6 +9,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/vazel-gateway/vazel/middleware/audit"
+	"github.com/vazel-gateway/vazel/middleware/cache"
 	"github.com/vazel-gateway/vazel/middleware/limit"
 	"github.com/vazel-gateway/vazel/middleware/waf"
 )
@@ -27,6 +28,9 @@ type Engines struct {
 	WAF    *waf.Manager
 	Audit  *audit.Log
 	Load   *Load
+	Cache  *cache.Store
+
+	cached *prometheus.CounterVec
 
 	mu     sync.Mutex
 	places map[string]*atomic.Int64 // requests under way, by concurrency scope
@@ -39,10 +43,35 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 		WAF:    waf.NewManager(waf.Options{Log: o.Log.Named("waf"), Registerer: o.Registerer}),
 		Audit:  audit.New(audit.Options{Log: o.Log.Named("audit"), Registerer: o.Registerer}),
 		Load:   newLoad(o.Registerer),
+		Cache:  cache.New(0),
+		cached: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vazel_cache_requests_total", Help: "Requests of routes with a cache. Result: hit, miss (and kept), revalidated, stale (the upstream failed), coalesced, pass (can't be kept).",
+		}, []string{"route", "result"}),
 		places: map[string]*atomic.Int64{},
 	}
-	o.Registerer.MustRegister(NewLimitCollector(e.Limits))
+	o.Registerer.MustRegister(NewLimitCollector(e.Limits), e.cached)
+	for _, g := range []struct {
+		name, help string
+		value      func(cache.Stats) float64
+	}{
+		{"vazel_cache_bytes", "Memory that kept responses take.", func(s cache.Stats) float64 { return float64(s.Bytes) }},
+		{"vazel_cache_capacity_bytes", "Memory that kept responses may take.", func(s cache.Stats) float64 { return float64(s.Most) }},
+		{"vazel_cache_entries", "Kept responses.", func(s cache.Stats) float64 { return float64(s.Entries) }},
+	} {
+		o.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: g.name, Help: g.help}, func() float64 { return g.value(e.Cache.Stats()) }))
+	}
+	o.Registerer.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "vazel_cache_evictions_total", Help: "Kept responses that had to make room."},
+		func() float64 { return float64(e.Cache.Stats().Evicted) }))
 	return e, nil
+}
+
+// cacheResults are the counters of a route's cache.
+func (e *Engines) cacheResults(route string) map[string]prometheus.Counter {
+	m := map[string]prometheus.Counter{}
+	for _, r := range []string{cacheHit, cacheMiss, cacheRevalidated, cacheStale, cacheCoalesced, cachePass} {
+		m[r] = e.cached.WithLabelValues(route, r)
+	}
+	return m
 }
 
 // underWay is the count of requests under way in a scope.

@@ -59,6 +59,8 @@ type Record struct {
 	InspectionRules    []int
 	InspectionCategory string
 
+	Cache string // what the cache did: "hit", "miss", "stale" and so on, or "" without one
+
 	Panic bool // a handler panicked
 
 	done []func(*Record)

@@ -259,6 +259,10 @@ var texts = map[string]Text{
 		Localized{"The service is not available at present", "The request can't be served at the moment.", adviceLater},
 		Localized{"Услугата не е достъпна в момента", "В момента заявката не може да бъде обслужена.", adviceLaterBG},
 	},
+	"not_cached": {
+		Localized{"No stored answer", "The request asked for an answer from the gateway's store only, and there is none.", "Leave out only-if-cached."},
+		Localized{"Няма съхранен отговор", "Заявката иска отговор само от хранилището на шлюза, а такъв няма.", "Премахнете only-if-cached."},
+	},
 	"maintenance": {
 		Localized{"Maintenance", "The service is not available because of maintenance.", "Try again later."},
 		Localized{"Поддръжка", "Услугата не е достъпна поради извършване на поддръжка.", "Опитайте отново по-късно."},

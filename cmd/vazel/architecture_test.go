@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"config"},
 	{"gateway/proxy"},
 	{"middleware"},
-	{"middleware/limit", "middleware/waf", "middleware/audit"},
+	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache"},
 	{"certs", "dashboards"},
 	{"config/unit"},
 }
