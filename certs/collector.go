@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -23,7 +24,7 @@ func newCollector(m *Manager) *collector {
 	ca := []string{"ca"}
 	return &collector{
 		m:           m,
-		notAfter:    prometheus.NewDesc("vazel_certificate_not_after_timestamp_seconds", "End of the certificate's validity.", cert, nil),
+		notAfter:    prometheus.NewDesc("vazel_certificate_not_after_timestamp_seconds", "End of the certificate's validity. Kind client: of the certificates that proved an organization within 35 days and were not replaced, the one that ends first.", cert, nil),
 		notBefore:   prometheus.NewDesc("vazel_certificate_not_before_timestamp_seconds", "Begin of the certificate's validity.", cert, nil),
 		info:        prometheus.NewDesc("vazel_certificate_info", "The certificate that is in use under a configured name.", []string{"kind", "name", "issuer", "serial", "sha256"}, nil),
 		listNext:    prometheus.NewDesc("vazel_revocation_list_next_update_timestamp_seconds", "nextUpdate of the revocation list.", ca, nil),
@@ -69,12 +70,21 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, f := range s.certificates {
 		one("server", f.name, f.pair.Leaf)
 	}
+	for _, u := range s.upstreams {
+		one("upstream", u.name, u.pair.Leaf)
+	}
 	for _, host := range s.acmeHosts {
 		if cert := c.m.acme.held(host); cert != nil {
 			one("server", host, cert)
 		}
 	}
+	now := time.Now()
 	for _, o := range s.organizations {
+		if x, ok := soonest(c.m.Seen(o.key, now)); ok {
+			ch <- prometheus.MustNewConstMetric(c.notAfter, prometheus.GaugeValue, float64(x.NotAfter.Unix()), "client", o.key)
+			ch <- prometheus.MustNewConstMetric(c.notBefore, prometheus.GaugeValue, float64(x.NotBefore.Unix()), "client", o.key)
+			ch <- prometheus.MustNewConstMetric(c.info, prometheus.GaugeValue, 1, "client", o.key, x.IssuerCN, x.Serial, x.SHA256)
+		}
 		for i, ca := range o.cas {
 			name := o.key
 			if i > 0 {

@@ -26,7 +26,7 @@ func TestInspect(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range tt.want {
-			if got := r.String(); !strings.Contains(got, want) || strings.Contains(got, "\x1b") {
+			if got := r[0].String(); !strings.Contains(got, want) || strings.Contains(got, "\x1b") {
 				t.Errorf("%s: got\n%s\nwant %q in it, and no control characters", tt.name, got, want)
 			}
 		}

@@ -26,6 +26,7 @@ type Manager struct {
 	tickets  *tickets
 	acme     *acmeManager
 	lists    *lists
+	seen     *seen
 	active   atomic.Pointer[Set]
 	epoch    atomic.Uint64 // grows when answers of Identify may have changed
 
@@ -38,6 +39,7 @@ func NewManager(o Options) *Manager {
 	m := &Manager{log: o.Log, stateDir: o.StateDir, tickets: newTickets()}
 	m.acme = newACME(m)
 	m.lists = newLists(m)
+	m.seen = newSeen(o.Log, o.StateDir)
 	o.Registerer.MustRegister(newCollector(m))
 	return m
 }
@@ -69,6 +71,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	wg.Go(func() { m.lists.run(ctx) })
 	wg.Go(func() { m.watchTime(ctx) })
 	wg.Go(func() { m.turnTickets(ctx) })
+	wg.Go(func() { m.seen.run(ctx) })
 	wg.Wait()
 	m.acme.stop()
 	return ctx.Err()
@@ -110,6 +113,7 @@ type Config struct {
 	TLS           TLS
 	Organizations map[string]Organization
 	Hosts         []Host
+	Upstreams     map[string]KeyPair // shown to the upstreams of a service, by its name
 }
 
 // Host is one host of a service; Name is exact or *.example.
@@ -125,6 +129,7 @@ func (m *Manager) Activate(s *Set) {
 	m.active.Store(s)
 	s.rekey() // the keys may have been turned over since Build
 	m.lists.use(s)
+	m.seen.keep(s.organizations)
 	m.acme.manage(s)
 }
 

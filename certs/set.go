@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -32,6 +33,7 @@ type Set struct {
 	chains        chains
 
 	certificates []*served
+	upstreams    []*served           // shown to upstreams; name is the service's
 	hosts        map[string]*hostTLS // exact
 	wildcards    map[string]*hostTLS // by what follows "*."
 	fallback     *hostTLS            // for unknown names and clients without SNI; nil without any certificate
@@ -78,6 +80,14 @@ func (m *Manager) Build(c Config) (*Set, error) {
 		}
 		s.certificates = append(s.certificates, &served{k.Cert, pair})
 		s.warnOf(k.Cert, pair.Leaf, time.Now())
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
+		pair, _, err := LoadKeyPair(c.Upstreams[name])
+		if err != nil {
+			errs = append(errs, fmt.Errorf("service %q: upstream_tls: %w", name, err))
+			continue
+		}
+		s.upstreams = append(s.upstreams, &served{name, pair})
 	}
 	if err := s.loadOrganizations(c.Organizations); err != nil {
 		errs = append(errs, err)
@@ -166,7 +176,7 @@ func (s *Set) filesFor(name string) []tls.Certificate {
 	var good, bad []tls.Certificate
 	for _, c := range s.certificates {
 		switch leaf := c.pair.Leaf; {
-		case !covers(leaf, name):
+		case !Covers(leaf, name):
 		case now.After(leaf.NotAfter) || now.Before(leaf.NotBefore):
 			bad = append(bad, c.pair)
 		default:
@@ -176,9 +186,9 @@ func (s *Set) filesFor(name string) []tls.Certificate {
 	return append(good, bad...)
 }
 
-// covers reports whether a certificate is good for a host; for *.example it has
+// Covers reports whether a certificate is good for a host; for *.example it has
 // to name *.example itself.
-func covers(leaf *x509.Certificate, host string) bool {
+func Covers(leaf *x509.Certificate, host string) bool {
 	if strings.HasPrefix(host, "*.") {
 		return slices.ContainsFunc(leaf.DNSNames, func(n string) bool { return lowerASCII(n) == host })
 	}

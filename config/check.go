@@ -308,7 +308,7 @@ func (t *tree) buildOrganization(key string, n *yaml.Node) {
 		t.checkRateLimit(r, fmt.Sprintf("organization %q", key), false)
 	}
 	t.config.Trust[key] = o.Organization
-	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit}
+	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit, Contact: o.Contact}
 }
 
 func (t *tree) checkCA(n *yaml.Node, b []byte) {

@@ -18,9 +18,10 @@ import (
 // conn is what the gateway knows of one client connection, over TCP or QUIC.
 type conn struct {
 	middleware.Conn
-	sni    string // canonical server name of the handshake, or ""
-	close  func() // at once
-	proven atomic.Pointer[proven]
+	sni     string // canonical server name of the handshake, or ""
+	close   func() // at once
+	proven  atomic.Pointer[proven]
+	counted atomic.Bool // its handshake, for the organization
 }
 
 // proven is what a connection's certificate proved at some state of trust.
@@ -30,6 +31,7 @@ type proven struct {
 	identity certs.Identity
 	peers    []*x509.Certificate // as presented
 	header   string              // Client-Cert
+	noted    atomic.Bool         // that the organization was seen
 }
 
 // trustState names a state of everything that decides identities.

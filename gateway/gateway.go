@@ -34,6 +34,7 @@ type Options struct {
 type Gateway struct {
 	log      *zap.Logger
 	metrics  *metrics
+	started  time.Time
 	certs    *certs.Manager
 	proxies  *proxy.Manager
 	engines  *middleware.Engines
@@ -59,7 +60,7 @@ type Gateway struct {
 
 // New makes a Gateway. It opens nothing.
 func New(o Options) (*Gateway, error) {
-	g := &Gateway{log: o.Log, stopping: make(chan struct{})}
+	g := &Gateway{log: o.Log, started: time.Now().UTC().Round(0), stopping: make(chan struct{})}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	g.metrics = newMetrics(o.Registerer, o.Version)
 	g.certs = certs.NewManager(certs.Options{Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})

@@ -74,6 +74,7 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 	if svc.mtls != certs.MTLSOff {
 		p := c.identify(snap.certs, r.TLS, rec.Start)
 		rec.Identity = p.identity
+		g.noteOrganization(c, p, r.TLS, rec.Start)
 		if p.identity.Reason == "" {
 			rec.Organization = p.identity.Organization
 			rec.OrgName = snap.config.Callers[rec.Organization].Name

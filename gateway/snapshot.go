@@ -53,14 +53,8 @@ func (g *Gateway) build(c *config.Config) (*snapshot, error) {
 	for _, p := range c.TrustedProxies {
 		s.trusted = append(s.trusted, p.Prefix)
 	}
-	trust := certs.Config{TLS: c.TLS, Organizations: c.Trust}
-	for _, sc := range c.Services {
-		for _, h := range sc.Hosts {
-			trust.Hosts = append(trust.Hosts, certs.Host{Name: h, Service: sc.Name, MTLS: sc.Policy.MTLS})
-		}
-	}
 	var err error
-	if s.certs, err = g.certs.Build(trust); err != nil {
+	if s.certs, err = g.certs.Build(TrustOf(c)); err != nil {
 		return nil, err
 	}
 	for _, sc := range c.Services {

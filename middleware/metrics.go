@@ -23,6 +23,7 @@ type Metrics struct {
 	orgRequests *prometheus.CounterVec
 	orgBytes    *prometheus.CounterVec
 	orgLast     *prometheus.GaugeVec
+	orgShakes   *prometheus.CounterVec
 
 	connOpen     *prometheus.GaugeVec
 	connTotal    *prometheus.CounterVec
@@ -44,13 +45,17 @@ type Metrics struct {
 	byRoute     *handles[routeKey, *routeHandles]
 	byOrg       *handles[orgKey, *orgHandles]
 	byRejection *handles[rejectionKey, prometheus.Counter]
+	byShake     *handles[shakeKey, prometheus.Counter]
 	flights     *handles[string, prometheus.Gauge]
 }
+
+// Unknown is the value of a label where nothing configured fits.
+const Unknown = "_unknown"
 
 // Values of labels for what has no configured name.
 const (
 	anonymous  = "_anonymous" // no organization was proven
-	unknown    = "_unknown"   // nothing configured fits
+	unknown    = Unknown      // nothing configured fits
 	other      = "_other"     // outside the fixed list
 	overflowed = "_overflow"  // the metric has too many series
 )
@@ -94,6 +99,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		orgRequests: counter("vazel_organization_requests_total", "Requests by organization; _anonymous proved none. Outcome: ok, client_error, server_error, unauthorized, limited, blocked.", "organization", "route", "outcome"),
 		orgBytes:    counter("vazel_organization_response_bytes_total", "Bytes of response bodies by organization.", "organization", "route"),
 		orgLast:     gauge("vazel_organization_last_request_timestamp_seconds", "Last successful request of the organization.", "organization"),
+		orgShakes:   counter("vazel_organization_handshakes_total", "TLS handshakes of connections on which an organization was proven, by key exchange; none for resumed ones of TLS 1.2.", "organization", "group"),
 
 		connOpen:     gauge("vazel_connections_open", "Open client connections.", "listener", "transport"),
 		connTotal:    counter("vazel_connections_total", "Accepted client connections.", "listener", "transport"),
@@ -119,6 +125,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.byRejection = newHandles(m, "vazel_mtls_rejections_total", rejectionKey{overflowed, overflowed, overflowed}, func(k rejectionKey) prometheus.Counter {
 		return m.mtlsRejections.WithLabelValues(k.listener, k.organization, k.reason)
 	})
+	m.byShake = newHandles(m, "vazel_organization_handshakes_total", shakeKey{overflowed, overflowed}, func(k shakeKey) prometheus.Counter {
+		return m.orgShakes.WithLabelValues(k.organization, k.group)
+	})
 	m.flights = newHandles(m, "vazel_http_requests_in_flight", overflowed, func(listener string) prometheus.Gauge { return m.inFlight.WithLabelValues(listener) })
 	m.panics.WithLabelValues("request")
 	return m
@@ -143,8 +152,10 @@ type orgKey struct{ organization, route, outcome string }
 
 type orgHandles struct {
 	requests, bytes prometheus.Counter
-	last            prometheus.Gauge // nil where no organization stands behind the label
+	last            prometheus.Gauge // nil where no organization stands behind the label, or no success
 }
+
+type shakeKey struct{ organization, group string }
 
 type rejectionKey struct{ listener, organization, reason string }
 
@@ -167,7 +178,7 @@ func (m *Metrics) newOrg(k orgKey) *orgHandles {
 		requests: m.orgRequests.WithLabelValues(k.organization, k.route, k.outcome),
 		bytes:    m.orgBytes.WithLabelValues(k.organization, k.route),
 	}
-	if k.organization != anonymous && k.organization != overflowed {
+	if k.outcome == "ok" && k.organization != anonymous && k.organization != overflowed {
 		h.last = m.orgLast.WithLabelValues(k.organization)
 	}
 	return h
@@ -202,7 +213,7 @@ func (m *Metrics) done(rec *Record) {
 	o := m.byOrg.get(orgKey{organization, route, outcome})
 	o.requests.Inc()
 	o.bytes.Add(float64(rec.BytesOut))
-	if o.last != nil && outcome == "ok" {
+	if o.last != nil {
 		o.last.Set(float64(rec.Start.Unix()))
 	}
 }
@@ -285,12 +296,22 @@ func (m *Metrics) HandshakeError(listener, reason string) {
 
 // Handshake counts a completed TLS handshake; took is 0 if unknown.
 func (m *Metrics) Handshake(listener string, cs *tls.ConnectionState, took time.Duration) {
-	group := "none"
-	if cs.CurveID != 0 {
-		group = cs.CurveID.String()
-	}
-	m.handshakes.WithLabelValues(listener, tls.VersionName(cs.Version), group, strconv.FormatBool(cs.DidResume)).Inc()
+	m.handshakes.WithLabelValues(listener, tls.VersionName(cs.Version), groupLabel(cs), strconv.FormatBool(cs.DidResume)).Inc()
 	if took > 0 {
 		m.handshakeDuration.WithLabelValues(listener).Observe(took.Seconds())
 	}
+}
+
+// OrganizationHandshake counts the handshake of a connection on which an
+// organization was proven.
+func (m *Metrics) OrganizationHandshake(organization string, cs *tls.ConnectionState) {
+	m.byShake.get(shakeKey{organization, groupLabel(cs)}).Inc()
+}
+
+// groupLabel names the key exchange.
+func groupLabel(cs *tls.ConnectionState) string {
+	if cs.CurveID == 0 {
+		return "none"
+	}
+	return cs.CurveID.String()
 }

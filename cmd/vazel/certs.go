@@ -13,8 +13,11 @@ import (
 )
 
 func certsCommand(ctx context.Context, args []string, out, errs io.Writer) error {
+	if len(args) > 0 && args[0] == "inspect" {
+		return inspectCommand(ctx, args[1:], out, errs)
+	}
 	if len(args) == 0 || args[0] != "dev" {
-		fmt.Fprintln(errs, "usage: vazel certs dev [-dir DIR] [-hosts NAME,...] [-organization KEY=ID,...]")
+		fmt.Fprintln(errs, "usage: vazel certs dev [-dir DIR] [-hosts NAME,...] [-organization KEY=ID,...]\n       vazel certs inspect [-config PATH] [-json] FILE...")
 		return errUsage
 	}
 	f := flag.NewFlagSet("certs dev", flag.ContinueOnError)

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"sync"
 	"syscall"
 	"time"
@@ -86,11 +85,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 	for _, w := range cfg.Warnings {
 		log.Warn("configuration", zap.String("at", fmt.Sprintf("%s:%d:%d", w.File, w.Line, w.Column)), zap.String("message", w.Message))
 	}
-	if o.StateDir == "" {
-		if o.StateDir = os.Getenv("STATE_DIRECTORY"); o.StateDir == "" {
-			o.StateDir = filepath.Join(cfg.Dir, "state")
-		}
-	}
+	o.StateDir = stateDir(o.StateDir, cfg)
 	tuneMemory(log)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(
@@ -102,7 +97,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 		return err
 	}
 	r := &reloader{gateway: g, path: o.Config, current: cfg, log: log}
-	a, err := admin.Listen(cfg.Admin, admin.Options{Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload})
+	a, err := admin.Listen(cfg.Admin, admin.Options{Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload, Organizations: func() (any, error) { return g.Organizations() }})
 	if err != nil {
 		return err
 	}
