@@ -100,7 +100,7 @@ func orgCommand(ctx context.Context, args []string, out, errs io.Writer) error {
 	return nil
 }
 
-var organizationKey = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,62}$`)
+var organizationKey = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
 
 // legalIdentifier is a form of ETSI EN 319 412-1, 5.1.4: kind of register,
 // country, number; or one of the forms that administrations use beside it.
@@ -111,7 +111,7 @@ var legalEntityIdentifier = regexp.MustCompile(`^LEIXG-[A-Z0-9]{18}[0-9]{2}$`)
 func (n *newcomer) check() error {
 	var all []error
 	if !organizationKey.MatchString(n.Key) {
-		all = append(all, fmt.Errorf("key %q: write lower-case letters, digits, - and _, such as nra", n.Key))
+		all = append(all, fmt.Errorf("key %q: write letters, digits, - and _, such as nra", n.Key))
 	}
 	if n.Name == "" || !utf8.ValidString(n.Name) || len(n.Name) > 256 || printable(n.Name) != n.Name {
 		all = append(all, errors.New("-name is missing, or not a name of at most 256 bytes"))
