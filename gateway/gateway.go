@@ -100,7 +100,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	fresh, err := g.sockets.openNew(c, g.quicTLS(), g.quicConf())
+	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf())
 	if err != nil {
 		g.observer.Discard(logs)
 		return err

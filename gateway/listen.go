@@ -20,6 +20,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/vazel-gateway/vazel/config"
+	"github.com/vazel-gateway/vazel/middleware"
 )
 
 // socket is one open address. What is spoken on it is asked of the current
@@ -81,7 +82,7 @@ func wanted(c *config.Config) (keys [][2]string) {
 
 // openNew opens the sockets that c needs and that are not open yet. They accept
 // nothing before they are served. On an error nothing stays open that was not.
-func (ss *sockets) openNew(c *config.Config, quicTLS *tls.Config, quicConf *quic.Config) (fresh []*socket, err error) {
+func (ss *sockets) openNew(c *config.Config, m *middleware.Metrics, quicTLS *tls.Config, quicConf *quic.Config) (fresh []*socket, err error) {
 	for _, k := range wanted(c) {
 		if ss.open[k[0]+" "+k[1]] != nil {
 			continue
@@ -90,7 +91,7 @@ func (ss *sockets) openNew(c *config.Config, quicTLS *tls.Config, quicConf *quic
 		if k[0] == "tcp" {
 			s.tcp, err = ss.listenTCP(k[1])
 		} else if s.packets, err = ss.listenUDP(k[1]); err == nil {
-			err = s.listenQUIC(quicTLS, quicConf)
+			err = s.listenQUIC(m, quicTLS, quicConf)
 		}
 		if err != nil {
 			for _, s := range append(fresh, s) {
@@ -300,13 +301,15 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 }
 
 // listenQUIC makes the QUIC listener of a packet socket.
-func (s *socket) listenQUIC(tlsConf *tls.Config, conf *quic.Config) (err error) {
+func (s *socket) listenQUIC(m *middleware.Metrics, tlsConf *tls.Config, conf *quic.Config) (err error) {
 	newcomers := rate.NewLimiter(100, 200)
 	s.udp = &quic.Transport{
 		Conn: s.packets,
 		// Above an ordinary rate of new connections, addresses must prove
 		// themselves by a round trip before they cost a handshake.
 		VerifySourceAddress: func(net.Addr) bool { return !newcomers.Allow() },
+		ConnContext:         watchHandshakes(m, s.address),
+		Tracer:              &quicEvents{m, s.address},
 	}
 	s.quic, err = s.udp.Listen(tlsConf, conf)
 	return err
@@ -374,7 +377,7 @@ func (g *Gateway) startQUIC(s *socket, qc *quic.Conn) {
 	c.Listener, c.Peer, c.Protocol = s.address, peer, "h3"
 	c.Trusted = snap.trusts(peer.Addr())
 	cs := qc.ConnectionState().TLS
-	g.metrics.requests.Handshake(s.address, &cs, 0)
+	g.metrics.requests.Handshake(s.address, &cs, handshakeTook(qc))
 	c.sni = serverName(cs.ServerName)
 	c.close = func() { qc.CloseWithError(0x100, "") } // H3_NO_ERROR
 	g.conns.add(c)

@@ -33,6 +33,7 @@ type Metrics struct {
 	handshakeErrors   *prometheus.CounterVec
 	handshakeDuration *prometheus.HistogramVec
 	mtlsRejections    *prometheus.CounterVec
+	quicEvents        *prometheus.CounterVec
 
 	limitDecisions *prometheus.CounterVec
 	limited        *prometheus.CounterVec
@@ -107,8 +108,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 		handshakes:        counter("vazel_tls_handshakes_total", "Completed TLS handshakes.", "listener", "version", "group", "resumed"),
 		handshakeErrors:   counter("vazel_tls_handshake_errors_total", "Failed TLS handshakes.", "listener", "reason"),
-		handshakeDuration: histogram("vazel_tls_handshake_duration_seconds", "Duration of TLS handshakes over TCP.", durations, "listener"),
+		handshakeDuration: histogram("vazel_tls_handshake_duration_seconds", "Duration of TLS handshakes; over QUIC from the first packet.", durations, "listener"),
 		mtlsRejections:    counter("vazel_mtls_rejections_total", "Requests refused for their client certificate. Organization: the one that the certificate names if it is configured, else _unknown.", "listener", "organization", "reason"),
+
+		quicEvents: counter("vazel_quic_events_total", "Packets outside of QUIC connections: retry_sent (an address has to prove itself), version_negotiation, zero_rtt_rejected.", "listener", "event"),
 
 		limitDecisions: counter("vazel_ratelimit_decisions_total", "Decisions of rate limits: allowed, limited, shadow_limited, error.", "policy", "decision"),
 		limited:        counter("vazel_ratelimit_limited_total", "Requests refused by rate limits, by organization.", "policy", "organization"),
@@ -292,6 +295,11 @@ func (m *Metrics) ConnectionOpened(listener, transport string) (closed func()) {
 // HandshakeError counts a failed TLS handshake.
 func (m *Metrics) HandshakeError(listener, reason string) {
 	m.handshakeErrors.WithLabelValues(listener, reason).Inc()
+}
+
+// QUICEvent counts what happened on a packet socket.
+func (m *Metrics) QUICEvent(listener, event string) {
+	m.quicEvents.WithLabelValues(listener, event).Inc()
 }
 
 // Handshake counts a completed TLS handshake; took is 0 if unknown.

@@ -37,6 +37,8 @@ func fill(m *Metrics) {
 	m.Handshake(":443", &tls.ConnectionState{Version: tls.VersionTLS13, CurveID: tls.X25519MLKEM768}, time.Millisecond)
 	m.HandshakeError(":443", "timeout")
 	m.Panicked("request")
+	m.QUICEvent(":443", "retry_sent")
+	m.OrganizationHandshake("nra", &tls.ConnectionState{CurveID: tls.X25519})
 	m.logDropped.WithLabelValues("access").Inc()
 	m.limitDecisions.WithLabelValues("parcels", "allowed").Inc()
 	m.limited.WithLabelValues("parcels", "nra").Inc()

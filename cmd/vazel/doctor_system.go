@@ -5,15 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime/debug"
-	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/KimMachineGun/automemlimit/memlimit"
 
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/config/unit"
@@ -83,49 +85,24 @@ func checkDescriptors(connections int) finding {
 	return finding{Status: statusOK, Message: text}
 }
 
-// checkMemory holds Go's memory limit against the one of the control group.
+// checkMemory holds GOMEMLIMIT against the limit of the control group, from which
+// the gateway takes its own if it is not set.
 func checkMemory() finding {
-	group := cgroupLimit()
-	limit := debug.SetMemoryLimit(-1) // reads GOMEMLIMIT, changes nothing
-	set := os.Getenv("GOMEMLIMIT") != ""
+	group, err := memlimit.FromCgroup()
+	bounded := err == nil && group > 0 && group < math.MaxInt64
+	set, limit := os.Getenv("GOMEMLIMIT"), uint64(debug.SetMemoryLimit(-1)) // changes nothing
+	mend := fmt.Sprintf("leave GOMEMLIMIT out: the gateway takes %.0f %% of the control group's limit", memoryShare*100)
 	switch {
-	case group == 0 && !set:
+	case !bounded && set == "":
 		return finding{Status: statusOK, Message: "neither the control group nor GOMEMLIMIT bounds it"}
-	case group == 0:
-		return finding{Status: statusOK, Message: "GOMEMLIMIT is " + os.Getenv("GOMEMLIMIT")}
-	case !set:
-		return finding{Status: statusWarn, Message: fmt.Sprintf("the control group ends the process at %d MiB, and GOMEMLIMIT is not set", group>>20), Mend: fmt.Sprintf("GOMEMLIMIT=%dMiB (85 %%) in the gateway's environment", group*85/100>>20)}
-	case limit > group*95/100:
-		return finding{Status: statusWarn, Message: fmt.Sprintf("GOMEMLIMIT (%d MiB) leaves no room below the limit of the control group (%d MiB)", limit>>20, group>>20), Mend: fmt.Sprintf("GOMEMLIMIT=%dMiB", group*85/100>>20)}
+	case !bounded:
+		return finding{Status: statusOK, Message: "GOMEMLIMIT is " + set}
+	case set != "" && limit > group/100*95:
+		return finding{Status: statusWarn, Message: fmt.Sprintf("GOMEMLIMIT (%d MiB) leaves no room below the limit of the control group (%d MiB)", limit>>20, group>>20), Mend: mend}
+	case group < 128<<20:
+		return finding{Status: statusWarn, Message: fmt.Sprintf("the control group allows only %d MiB", group>>20), Mend: "MemoryMax= of at least 128M; inspection needs more"}
 	}
-	return finding{Status: statusOK, Message: fmt.Sprintf("GOMEMLIMIT is %d MiB of %d MiB", limit>>20, group>>20)}
-}
-
-// cgroupLimit is the memory limit of the process's control group (version 2); 0
-// for none.
-func cgroupLimit() int64 {
-	b, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return 0
-	}
-	least := int64(0)
-	for line := range strings.Lines(string(b)) {
-		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::")
-		if !ok {
-			continue
-		}
-		for ; ; path = filepath.Dir(path) { // a parent may be stricter
-			if b, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", path, "memory.max")); err == nil {
-				if n, err := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64); err == nil && (least == 0 || n < least) {
-					least = n
-				}
-			}
-			if path == "/" || path == "." {
-				break
-			}
-		}
-	}
-	return least
+	return finding{Status: statusOK, Message: fmt.Sprintf("the control group allows %d MiB", group>>20)}
 }
 
 // checkRights looks at who else can read keys, or write what trust is made of.
