@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -282,7 +283,7 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 	}
 	raw.SetDeadline(time.Time{})
 	cs := tc.ConnectionState()
-	g.metrics.requests.Handshake(s.address, &cs, time.Since(start))
+	g.metrics.requests.Handshake(s.address, "tcp", &cs, time.Since(start))
 	c.sni = serverName(cs.ServerName)
 	if cs.NegotiatedProtocol == "h2" {
 		c.Protocol = "h2"
@@ -377,7 +378,7 @@ func (g *Gateway) startQUIC(s *socket, qc *quic.Conn) {
 	c.Listener, c.Peer, c.Protocol = s.address, peer, "h3"
 	c.Trusted = snap.trusts(peer.Addr())
 	cs := qc.ConnectionState().TLS
-	g.metrics.requests.Handshake(s.address, &cs, handshakeTook(qc))
+	g.metrics.requests.Handshake(s.address, "quic", &cs, handshakeTook(qc))
 	c.sni = serverName(cs.ServerName)
 	c.close = func() { qc.CloseWithError(0x100, "") } // H3_NO_ERROR
 	g.conns.add(c)
@@ -413,11 +414,15 @@ func handshakeReason(err error) string {
 	switch {
 	case errors.As(err, &alert), strings.Contains(text, "remote error"):
 		return "client_alert"
+	case strings.Contains(text, "bad record MAC"):
+		return "client_alert" // OpenSSL sends its alert about the certificate with other keys than are in force
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "client_closed"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
 		return "timeout"
 	case strings.Contains(text, "unsupported versions"), strings.Contains(text, "protocol version"):
 		return "unsupported_version"
-	case strings.Contains(text, "cipher suite"), strings.Contains(text, "no supported elliptic curves"), strings.Contains(text, "signature algorithms"), strings.Contains(text, "application protocol"):
+	case strings.Contains(text, "cipher suite"), strings.Contains(text, "no key exchanges supported"), strings.Contains(text, "signature algorithms"), strings.Contains(text, "application protocol"):
 		return "no_shared_cipher"
 	case strings.Contains(text, "invalid signature"):
 		return "bad_signature"

@@ -42,12 +42,18 @@ type Metrics struct {
 	overflow   *prometheus.CounterVec
 	logDropped *prometheus.CounterVec
 
-	byRequest   *handles[requestKey, prometheus.Counter]
-	byRoute     *handles[routeKey, *routeHandles]
-	byOrg       *handles[orgKey, *orgHandles]
-	byRejection *handles[rejectionKey, prometheus.Counter]
-	byShake     *handles[shakeKey, prometheus.Counter]
-	flights     *handles[string, prometheus.Gauge]
+	byRequest    *handles[requestKey, prometheus.Counter]
+	byRoute      *handles[routeKey, *routeHandles]
+	byOrg        *handles[orgKey, *orgHandles]
+	byRejection  *handles[rejectionKey, prometheus.Counter]
+	byShake      *handles[shakeKey, prometheus.Counter]
+	flights      *handles[string, prometheus.Gauge]
+	byRefusal    *handles[pair, prometheus.Counter] // before routing: listener, reason
+	byLimited    *handles[pair, prometheus.Counter] // policy, organization
+	byHandshake  *handles[handshakeKey, prometheus.Counter]
+	byTurnedAway *handles[pair, prometheus.Counter] // listener, reason
+	byFailure    *handles[pair, prometheus.Counter] // listener, reason
+	byListener   *handles[pair, *connHandles]       // listener, transport
 }
 
 // Unknown is the value of a label where nothing configured fits.
@@ -107,7 +113,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		connRejected: counter("vazel_connections_rejected_total", "Client connections closed at once. Reason: per_ip_limit, global_limit, denied_network.", "listener", "reason"),
 
 		handshakes:        counter("vazel_tls_handshakes_total", "Completed TLS handshakes.", "listener", "version", "group", "resumed"),
-		handshakeErrors:   counter("vazel_tls_handshake_errors_total", "Failed TLS handshakes.", "listener", "reason"),
+		handshakeErrors:   counter("vazel_tls_handshake_errors_total", "Failed TLS handshakes. Reason: client_alert (it refused the gateway's certificate, mostly), client_closed, timeout, unsupported_version, no_shared_cipher, bad_signature, no_certificate (none to serve yet), not_tls, proxy_header, other. A bad client certificate is no such error: see vazel_mtls_rejections_total.", "listener", "reason"),
 		handshakeDuration: histogram("vazel_tls_handshake_duration_seconds", "Duration of TLS handshakes; over QUIC from the first packet.", durations, "listener"),
 		mtlsRejections:    counter("vazel_mtls_rejections_total", "Requests refused for their client certificate. Organization: the one that the certificate names if it is configured, else _unknown.", "listener", "organization", "reason"),
 
@@ -130,6 +136,16 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	})
 	m.byShake = newHandles(m, "vazel_organization_handshakes_total", shakeKey{overflowed, overflowed}, func(k shakeKey) prometheus.Counter {
 		return m.orgShakes.WithLabelValues(k.organization, k.group)
+	})
+	m.byRefusal = newPairs(m, "vazel_http_requests_rejected_total", m.rejected)
+	m.byLimited = newPairs(m, "vazel_ratelimit_limited_total", m.limited)
+	m.byTurnedAway = newPairs(m, "vazel_connections_rejected_total", m.connRejected)
+	m.byFailure = newPairs(m, "vazel_tls_handshake_errors_total", m.handshakeErrors)
+	m.byHandshake = newHandles(m, "vazel_tls_handshakes_total", handshakeKey{overflowed, 0, 0, false}, func(k handshakeKey) prometheus.Counter {
+		return m.handshakes.WithLabelValues(k.listener, tls.VersionName(k.version), groupName(k.group), strconv.FormatBool(k.resumed))
+	})
+	m.byListener = newHandles(m, "vazel_connections_total", pair{overflowed, overflowed}, func(k pair) *connHandles {
+		return &connHandles{m.connTotal.WithLabelValues(k[0], k[1]), m.connOpen.WithLabelValues(k[0], k[1]), m.handshakeDuration.WithLabelValues(k[0])}
 	})
 	m.flights = newHandles(m, "vazel_http_requests_in_flight", overflowed, func(listener string) prometheus.Gauge { return m.inFlight.WithLabelValues(listener) })
 	m.panics.WithLabelValues("request")
@@ -158,7 +174,12 @@ type orgHandles struct {
 	last            prometheus.Gauge // nil where no organization stands behind the label, or no success
 }
 
-type shakeKey struct{ organization, group string }
+// pair is the values of two labels, in their order.
+type pair [2]string
+
+func newPairs(m *Metrics, metric string, v *prometheus.CounterVec) *handles[pair, prometheus.Counter] {
+	return newHandles(m, metric, pair{overflowed, overflowed}, func(k pair) prometheus.Counter { return v.WithLabelValues(k[0], k[1]) })
+}
 
 type rejectionKey struct{ listener, organization, reason string }
 
@@ -264,7 +285,7 @@ func codeLabel(code int) string {
 
 // Rejected counts a request that was refused before its route was known.
 func (m *Metrics) Rejected(listener, reason string) {
-	m.rejected.WithLabelValues(listener, reason).Inc()
+	m.byRefusal.get(pair{listener, reason}).Inc()
 }
 
 // MTLSRejected counts a request that was refused for its certificate.
@@ -278,48 +299,3 @@ func (m *Metrics) MTLSRejected(listener, organization, reason string) {
 
 // Panicked counts a panic that was caught.
 func (m *Metrics) Panicked(component string) { m.panics.WithLabelValues(component).Inc() }
-
-// ConnectionRejected counts a connection that was closed at once.
-func (m *Metrics) ConnectionRejected(listener, reason string) {
-	m.connRejected.WithLabelValues(listener, reason).Inc()
-}
-
-// ConnectionOpened counts a connection; closed must be called when it ends.
-func (m *Metrics) ConnectionOpened(listener, transport string) (closed func()) {
-	m.connTotal.WithLabelValues(listener, transport).Inc()
-	g := m.connOpen.WithLabelValues(listener, transport)
-	g.Inc()
-	return g.Dec
-}
-
-// HandshakeError counts a failed TLS handshake.
-func (m *Metrics) HandshakeError(listener, reason string) {
-	m.handshakeErrors.WithLabelValues(listener, reason).Inc()
-}
-
-// QUICEvent counts what happened on a packet socket.
-func (m *Metrics) QUICEvent(listener, event string) {
-	m.quicEvents.WithLabelValues(listener, event).Inc()
-}
-
-// Handshake counts a completed TLS handshake; took is 0 if unknown.
-func (m *Metrics) Handshake(listener string, cs *tls.ConnectionState, took time.Duration) {
-	m.handshakes.WithLabelValues(listener, tls.VersionName(cs.Version), groupLabel(cs), strconv.FormatBool(cs.DidResume)).Inc()
-	if took > 0 {
-		m.handshakeDuration.WithLabelValues(listener).Observe(took.Seconds())
-	}
-}
-
-// OrganizationHandshake counts the handshake of a connection on which an
-// organization was proven.
-func (m *Metrics) OrganizationHandshake(organization string, cs *tls.ConnectionState) {
-	m.byShake.get(shakeKey{organization, groupLabel(cs)}).Inc()
-}
-
-// groupLabel names the key exchange.
-func groupLabel(cs *tls.ConnectionState) string {
-	if cs.CurveID == 0 {
-		return "none"
-	}
-	return cs.CurveID.String()
-}

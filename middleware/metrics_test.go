@@ -34,7 +34,7 @@ func fill(m *Metrics) {
 	m.MTLSRejected(":443", "", "unknown_ca")
 	m.ConnectionOpened(":443", "tcp")()
 	m.ConnectionRejected(":443", "per_ip_limit")
-	m.Handshake(":443", &tls.ConnectionState{Version: tls.VersionTLS13, CurveID: tls.X25519MLKEM768}, time.Millisecond)
+	m.Handshake(":443", "tcp", &tls.ConnectionState{Version: tls.VersionTLS13, CurveID: tls.X25519MLKEM768}, time.Millisecond)
 	m.HandshakeError(":443", "timeout")
 	m.Panicked("request")
 	m.QUICEvent(":443", "retry_sent")
