@@ -79,7 +79,7 @@ func checkDescriptors(connections int) finding {
 	}
 	need := uint64(2*connections + 256)
 	text := fmt.Sprintf("%d may be open here; limits.max_connections of %d may need %d", r.Max, connections, need)
-	if r.Max < need { // Go raises the soft limit to the hard one
+	if uint64(r.Max) < need { // Go raises the soft limit to the hard one
 		return finding{Status: statusWarn, Message: text, Mend: fmt.Sprintf("LimitNOFILE=%d in the systemd unit, or lower limits.max_connections", need)}
 	}
 	return finding{Status: statusOK, Message: text}
