@@ -1,0 +1,40 @@
+package certs
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+)
+
+// TestProbe: a list is fetched and checked, but not put in force.
+func TestProbe(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "root", nil)
+	by := ca
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Write(by.crl(t, nil, ca.cert)) }))
+	defer srv.Close()
+	m := newManager(t)
+	s := build(t, m, oneOrganization(t, ca, &CRL{URL: srv.URL}, nil))
+	key := s.organizations[0].key
+	now := time.Now()
+	l, err := s.Probe(context.Background(), key, now)
+	if err != nil || l.State != "fresh" || l.Entries != 1 {
+		t.Errorf("got %+v, %v, want a fresh list with one entry", l, err)
+	}
+	if got := s.Status(key, now).Revocation; got.State != "missing" || got.Source != srv.URL || got.Mode != modeRequire {
+		t.Errorf("in force: got %+v, want none", got)
+	}
+	by = newAuthority(t, "other", nil)
+	if l, err := s.Probe(context.Background(), key, now); err == nil {
+		t.Errorf("a list of another authority: got %+v", l)
+	}
+	if l, err := s.Probe(context.Background(), "nobody", now); l != nil || err != nil {
+		t.Errorf("got %+v, %v, want nothing", l, err)
+	}
+	srv.Close()
+	if _, err := s.Probe(context.Background(), key, now); err == nil {
+		t.Error("the server is gone: got no error")
+	}
+}
