@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -179,8 +181,19 @@ func exists(path string) bool {
 
 // running reports whether a gateway answers on the admin listener.
 func running(ctx context.Context, address string) bool {
-	all, err := askOrganizations(ctx, address)
-	return err == nil && all != nil
+	client, base := adminClient(address)
+	client.Timeout = checkTime
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/-/healthy", nil)
+	if err != nil {
+		return false
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return false
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, 64))
+	return err == nil && resp.StatusCode == http.StatusOK && strings.TrimSpace(string(b)) == "healthy"
 }
 
 func checkAdmin(ctx context.Context, address string) []finding {
