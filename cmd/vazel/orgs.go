@@ -145,8 +145,11 @@ func printOrganizations(out io.Writer, all *gateway.Organizations) {
 		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", o.Key, ago(all.At, o.LastSeen), requests, refused, pq, listWords(o.Trust.Revocation, all.At), agreement(o.ValidUntil, all.At), printable(o.Name))
 	}
 	w.Flush()
+	if !all.Since.IsZero() {
+		fmt.Fprintf(out, "\nrequests, refusals and key exchanges are counted since %s\n", all.Since.Format(time.RFC3339))
+	}
 	if len(all.Unknown) > 0 {
-		fmt.Fprintf(out, "\nrefused, of no configured organization: %s\n", counts(all.Unknown))
+		fmt.Fprintf(out, "refused, of no configured organization: %s\n", counts(all.Unknown))
 	}
 	fmt.Fprintln(out)
 	w = tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
