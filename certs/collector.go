@@ -70,9 +70,6 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, f := range s.certificates {
 		one("server", f.name, f.pair.Leaf)
 	}
-	for _, u := range s.upstreams {
-		one("upstream", u.name, u.pair.Leaf)
-	}
 	for _, host := range s.acmeHosts {
 		if cert := c.m.acme.held(host); cert != nil {
 			one("server", host, cert)

@@ -113,7 +113,6 @@ type Config struct {
 	TLS           TLS
 	Organizations map[string]Organization
 	Hosts         []Host
-	Upstreams     map[string]KeyPair // shown to the upstreams of a service, by its name
 }
 
 // Host is one host of a service; Name is exact or *.example.

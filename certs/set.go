@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -33,7 +32,6 @@ type Set struct {
 	chains        chains
 
 	certificates []*served
-	upstreams    []*served           // shown to upstreams; name is the service's
 	hosts        map[string]*hostTLS // exact
 	wildcards    map[string]*hostTLS // by what follows "*."
 	fallback     *hostTLS            // for unknown names and clients without SNI; nil without any certificate
@@ -80,14 +78,6 @@ func (m *Manager) Build(c Config) (*Set, error) {
 		}
 		s.certificates = append(s.certificates, &served{k.Cert, pair})
 		s.warnOf(k.Cert, pair.Leaf, time.Now())
-	}
-	for _, name := range slices.Sorted(maps.Keys(c.Upstreams)) {
-		pair, _, err := LoadKeyPair(c.Upstreams[name])
-		if err != nil {
-			errs = append(errs, fmt.Errorf("service %q: upstream_tls: %w", name, err))
-			continue
-		}
-		s.upstreams = append(s.upstreams, &served{name, pair})
 	}
 	if err := s.loadOrganizations(c.Organizations); err != nil {
 		errs = append(errs, err)

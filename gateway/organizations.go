@@ -38,11 +38,8 @@ type OrganizationStatus struct {
 
 // TrustOf is the part of a configuration that certs acts on.
 func TrustOf(c *config.Config) certs.Config {
-	trust := certs.Config{TLS: c.TLS, Organizations: c.Trust, Upstreams: map[string]certs.KeyPair{}}
+	trust := certs.Config{TLS: c.TLS, Organizations: c.Trust}
 	for _, sc := range c.Services {
-		if u := sc.Policy.UpstreamTLS; u != nil && u.Cert != "" {
-			trust.Upstreams[sc.Name] = u.KeyPair
-		}
 		for _, h := range sc.Hosts {
 			trust.Hosts = append(trust.Hosts, certs.Host{Name: h, Service: sc.Name, MTLS: sc.Policy.MTLS})
 		}
