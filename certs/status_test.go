@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 )
@@ -36,5 +37,26 @@ func TestProbe(t *testing.T) {
 	srv.Close()
 	if _, err := s.Probe(context.Background(), key, now); err == nil {
 		t.Error("the server is gone: got no error")
+	}
+}
+
+// TestKeyOfALaterCertificate: a chain that begins with the authority is told as such.
+func TestKeyOfALaterCertificate(t *testing.T) {
+	t.Parallel()
+	ca, err := NewDevCA("root")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, key, err := ca.Server("a.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = LoadKeyPair(keyPair(t, append(ca.CertPEM(), cert...), key))
+	if err == nil || !strings.Contains(err.Error(), "certificate 2 is the one that the key ${env:KEY} belongs to; write it first") {
+		t.Errorf("got %v", err)
+	}
+	_, _, err = LoadKeyPair(keyPair(t, ca.CertPEM(), key))
+	if err == nil || !strings.Contains(err.Error(), "does not match") {
+		t.Errorf("a key of another certificate: got %v", err)
 	}
 }
