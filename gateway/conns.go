@@ -47,13 +47,16 @@ func connOf(ctx context.Context) *conn {
 
 // identify answers which organization the connection's certificate proves now.
 // The answer is kept until trust changes or a certificate of its chain ends.
-func (c *conn) identify(set *certs.Set, cs *tls.ConnectionState, now time.Time) *proven {
+func (c *conn) identify(ctx context.Context, set *certs.Set, cs *tls.ConnectionState, now time.Time) *proven {
 	trust := trustState{set.TrustID(), set.Epoch()}
 	if p := c.proven.Load(); p != nil && p.trust == trust && now.Before(p.until) {
 		return p
 	}
-	p := &proven{trust: trust, identity: set.Identify(cs, now), peers: cs.PeerCertificates}
+	p := &proven{trust: trust, identity: set.Prove(ctx, cs, now), peers: cs.PeerCertificates}
 	p.until = now.Add(time.Minute)
+	if p.identity.Passing {
+		p.until = now
+	}
 	if p.identity.Reason == "" {
 		for _, cert := range p.identity.Chain {
 			if cert.NotAfter.Before(p.until) {
