@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
@@ -170,7 +171,12 @@ func TestListRefused(t *testing.T) {
 			l.ThisUpdate, l.NextUpdate = time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)
 		}), "future"},
 		{"delta", ca.crl(t, extra(pkix.Extension{Id: oidDeltaCRL, Critical: true, Value: []byte{2, 1, 1}})), "delta"},
-		{"only for authorities", ca.crl(t, idp(2, 0xff)), "indirect or covers only"},
+		{"only for authorities", ca.crl(t, idp(2, 0xff)), ""},
+		{"only attribute certificates", ca.crl(t, idp(5, 0xff)), "indirect or covers only"},
+		{"a part without a URL", ca.crl(t, point(t, 4, "")), "does not say by a URL"},
+		{"signed by SHA-1", sha1List(t), "proves nothing any more"},
+		{"with bytes after its end", append(ca.crl(t, nil), 0), "not a revocation list"},
+		{"cut short", ca.crl(t, nil)[:100], "not a revocation list"},
 		{"only some reasons", ca.crl(t, idp(3, 6, 0x40)), "indirect or covers only"},
 		{"indirect", ca.crl(t, idp(4, 0xff)), "indirect or covers only"},
 		{"unreadable distribution point", ca.crl(t, extra(pkix.Extension{Id: oidIssuingDistributionPoint, Critical: true, Value: []byte{1, 2, 3}})), "can't be read"},
@@ -185,6 +191,130 @@ func TestListRefused(t *testing.T) {
 			_, err := newManager(t).Build(oneOrganization(t, ca, &CRL{File: writeFile(t, tt.list)}, nil))
 			if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
 				t.Errorf("got %v, want %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// sha1List is a list that claims to be signed by SHA-1.
+func sha1List(t testing.TB) []byte {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: time.Now(), NextUpdate: time.Now().Add(time.Hour), SignatureAlgorithm: x509.SHA256WithRSA}
+	ca := &x509.Certificate{SerialNumber: serial(), RawSubject: subject(t, cn("root")), NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCRLSign, SubjectKeyId: []byte{1}}
+	der, err := x509.CreateRevocationList(rand.Reader, l, create(t, ca, ca, &key.PublicKey, key), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// sha256WithRSAEncryption and sha1WithRSAEncryption differ in one number.
+	oid := []byte{0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01}
+	return bytes.ReplaceAll(der, append(oid, 11), append(bytes.Clone(oid), 5))
+}
+
+// point says of a list that it is the part of a distribution point.
+func point(t testing.TB, tag int, name string) func(*x509.RevocationList) {
+	t.Helper()
+	inner := marshal(t, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: tag, Bytes: []byte(name)})
+	for range 2 {
+		inner = marshal(t, asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true, Bytes: inner})
+	}
+	v := marshal(t, asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: inner})
+	return func(l *x509.RevocationList) {
+		l.ExtraExtensions = []pkix.Extension{{Id: oidIssuingDistributionPoint, Critical: true, Value: v}}
+	}
+}
+
+// TestListScope makes sure that a list which is only a part says nothing of
+// certificates that it does not cover, but that what stands on it is revoked.
+func TestListScope(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "root", nil)
+	of := func(urls ...string) *x509.Certificate {
+		return ca.leaf(t, subject(t, orgID("A")), func(c *x509.Certificate) { c.CRLDistributionPoints = urls })
+	}
+	one, two, both, none := of("http://x/1.crl"), of("http://x/2.crl"), of("http://x/0.crl", "http://x/1.crl"), of()
+	part := func(name string, revoked ...*x509.Certificate) CRL {
+		return CRL{File: writeFile(t, ca.crl(t, point(t, 6, name), revoked...))}
+	}
+	for name, tt := range map[string]struct {
+		lists CRLs
+		leaf  *x509.Certificate
+		want  Reason
+	}{
+		"its part":                  {CRLs{part("http://x/1.crl")}, one, ""},
+		"one of its parts":          {CRLs{part("http://x/1.crl")}, both, ""},
+		"another part":              {CRLs{part("http://x/1.crl")}, two, RevocationUnknown},
+		"no part":                   {CRLs{part("http://x/1.crl")}, none, RevocationUnknown},
+		"both parts":                {CRLs{part("http://x/1.crl"), part("http://x/2.crl")}, two, ""},
+		"revoked in its part":       {CRLs{part("http://x/1.crl"), part("http://x/2.crl", two)}, two, Revoked},
+		"revoked in another part":   {CRLs{part("http://x/1.crl", two), part("http://x/2.crl")}, two, Revoked},
+		"the whole beside the part": {CRLs{part("http://x/1.crl"), {File: writeFile(t, ca.crl(t, nil))}}, none, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := oneOrganization(t, ca, nil, nil)
+			o := c.Organizations["a"]
+			o.CRL = tt.lists
+			c.Organizations["a"] = o
+			if got := build(t, newManager(t), c).Identify(state(tt.leaf), time.Now()); got.Reason != tt.want {
+				t.Errorf("got %q (%s), want %q", got.Reason, got.Detail, tt.want)
+			}
+		})
+	}
+}
+
+// TestListsOfChain makes sure that the status of each certificate of a chain has
+// to be known, and that an authority which is revoked proves nobody.
+func TestListsOfChain(t *testing.T) {
+	t.Parallel()
+	root := newAuthority(t, "root", nil)
+	sub := newAuthority(t, "sub", root)
+	stranger := newAuthority(t, "stranger", nil)
+	leaf := sub.leaf(t, subject(t, orgID("A")))
+	file := func(ca *authority, revoked ...*x509.Certificate) CRL {
+		return CRL{File: writeFile(t, ca.crl(t, nil, revoked...))}
+	}
+	below := func(c CRL) CRL { c.Issuer = write(t, sub.cert); return c }
+	onlyUsers := marshal(t, asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: []byte{0x81, 1, 0xff}})
+	users := CRL{File: writeFile(t, root.crl(t, func(l *x509.RevocationList) {
+		l.ExtraExtensions = []pkix.Extension{{Id: oidIssuingDistributionPoint, Critical: true, Value: onlyUsers}}
+	}))}
+	for _, tt := range []struct {
+		name  string
+		cas   []*x509.Certificate
+		lists CRLs
+		want  Reason // or the error of Build
+	}{
+		{"both", []*x509.Certificate{root.cert}, CRLs{file(root), below(file(sub))}, ""},
+		{"only the root's", []*x509.Certificate{root.cert}, CRLs{file(root)}, RevocationUnknown},
+		{"only the intermediate's", []*x509.Certificate{root.cert}, CRLs{below(file(sub))}, RevocationUnknown},
+		{"the root's says nothing of authorities", []*x509.Certificate{root.cert}, CRLs{users, below(file(sub))}, RevocationUnknown},
+		{"leaf revoked", []*x509.Certificate{root.cert}, CRLs{file(root), below(file(sub, leaf))}, Revoked},
+		{"intermediate revoked", []*x509.Certificate{root.cert}, CRLs{file(root, sub.cert), below(file(sub))}, Revoked},
+		{"intermediate revoked, its list missing", []*x509.Certificate{root.cert}, CRLs{file(root, sub.cert)}, Revoked},
+		{"intermediate is the anchor", []*x509.Certificate{sub.cert}, CRLs{file(sub)}, ""},
+		{"both are anchors", []*x509.Certificate{root.cert, sub.cert}, CRLs{file(sub)}, ""},
+		{"both are anchors, one is revoked", []*x509.Certificate{root.cert, sub.cert}, CRLs{file(sub), file(root, sub.cert)}, Revoked},
+		{"issuer not written", []*x509.Certificate{root.cert}, CRLs{file(root), file(sub)}, "not signed by an authority"},
+		{"issuer is a stranger", []*x509.Certificate{root.cert}, CRLs{{File: file(stranger).File, Issuer: write(t, stranger.cert)}}, "not below an authority"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := oneOrganization(t, root, nil, nil)
+			o := c.Organizations["a"]
+			o.CA, o.CRL = unit.List{write(t, tt.cas...)}, tt.lists
+			c.Organizations["a"] = o
+			s, err := newManager(t).Build(c)
+			if err != nil {
+				if !strings.Contains(err.Error(), string(tt.want)) || tt.want == "" {
+					t.Errorf("got %v, want %q", err, tt.want)
+				}
+				return
+			}
+			if got := s.Identify(state(leaf, sub.cert), time.Now()); got.Reason != tt.want {
+				t.Errorf("got %q (%s), want %q", got.Reason, got.Detail, tt.want)
 			}
 		})
 	}
@@ -309,6 +439,80 @@ func TestListFileChange(t *testing.T) {
 		if got := set.Identify(state(leaf), time.Now()).Reason; got != Revoked {
 			t.Errorf("got %q, want %q", got, Revoked)
 		}
+	}
+}
+
+// TestListFileActs follows a file: each change acts within a second, what is no
+// list or takes something back does not, not even after a restart.
+func TestListFileActs(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "root", nil)
+	leaf := ca.leaf(t, subject(t, orgID("A")))
+	file := filepath.Join(t.TempDir(), "a.crl")
+	put := func(b []byte) {
+		t.Helper()
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := func(n int64, revoked ...*x509.Certificate) []byte {
+		return ca.crl(t, func(l *x509.RevocationList) { l.Number = big.NewInt(n) }, revoked...)
+	}
+	first := list(1)
+	put(first)
+	m := newManager(t)
+	changed := make(chan struct{}, 10)
+	m.OnTrustChange(func() { changed <- struct{}{} })
+	config := oneOrganization(t, ca, &CRL{File: file}, nil)
+	s := build(t, m, config)
+	m.Activate(s)
+	stop := start(t, m)
+	within := func(what string, want Reason) {
+		t.Helper()
+		begin := time.Now()
+		<-changed
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("%s: acted after %s", what, took)
+		}
+		if got := s.Identify(state(leaf), time.Now()).Reason; got != want {
+			t.Errorf("%s: got %q, want %q", what, got, want)
+		}
+	}
+	failures := m.lists.fetches.WithLabelValues("a", "failure")
+	untouched := func(what string, want Reason) {
+		t.Helper()
+		before := testutil.ToFloat64(failures)
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for range 250 {
+			if <-tick.C; testutil.ToFloat64(failures) > before {
+				break
+			}
+		}
+		if got := s.Identify(state(leaf), time.Now()).Reason; got != want || testutil.ToFloat64(failures) == before {
+			t.Errorf("%s: got %q, want %q; counted as failure: %v", what, got, want, testutil.ToFloat64(failures) != before)
+		}
+	}
+	put(list(2, leaf))
+	within("revoked", Revoked)
+	put([]byte("half a li"))
+	untouched("half written", Revoked)
+	put(first)
+	untouched("rolled back", Revoked)
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	untouched("removed", Revoked)
+	put(list(3))
+	within("there again, and lifted", "")
+	put(list(4, leaf))
+	within("revoked again", Revoked)
+	stop()
+	put(first)
+	next := newManager(t)
+	next.stateDir = m.stateDir
+	if got := build(t, next, config).Identify(state(leaf), time.Now()).Reason; got != Revoked {
+		t.Errorf("rolled back before a restart: got %q, want %q", got, Revoked)
 	}
 }
 
