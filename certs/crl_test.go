@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/pem"
+	"errors"
 	"math/big"
 	"net/http"
 	"net/http/httptest"
@@ -176,6 +177,7 @@ func TestListRefused(t *testing.T) {
 		{"a part without a URL", ca.crl(t, point(t, 4, "")), "does not say by a URL"},
 		{"signed by SHA-1", sha1List(t), "proves nothing any more"},
 		{"with bytes after its end", append(ca.crl(t, nil), 0), "not a revocation list"},
+		{"two lists", append(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: ca.crl(t, nil)}), pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: ca.crl(t, nil)})...), "more than one list"},
 		{"cut short", ca.crl(t, nil)[:100], "not a revocation list"},
 		{"only some reasons", ca.crl(t, idp(3, 6, 0x40)), "indirect or covers only"},
 		{"indirect", ca.crl(t, idp(4, 0xff)), "indirect or covers only"},
@@ -397,6 +399,33 @@ func TestListFromURL(t *testing.T) {
 	next.stateDir = m.stateDir
 	if got := build(t, next, config).Identify(state(leaf), time.Now()); got.Reason != RevocationUnknown {
 		t.Errorf("next process with a damaged copy: got %q, want %q", got.Reason, RevocationUnknown)
+	}
+}
+
+// TestListNotRolledBackByDetour makes sure that a list which was signed for
+// another part, or by another authority, opens no way back to an older one.
+func TestListNotRolledBackByDetour(t *testing.T) {
+	t.Parallel()
+	ca, second := newAuthority(t, "root", nil), newAuthority(t, "second", nil)
+	leaf := ca.leaf(t, subject(t, orgID("A")))
+	at := func(age time.Duration) func(*x509.RevocationList) {
+		return func(l *x509.RevocationList) { l.ThisUpdate = time.Now().Add(-age) }
+	}
+	part := func(l *x509.RevocationList) { at(time.Minute)(l); point(t, 6, "http://x/2.crl")(l) }
+	for name, detour := range map[string][]byte{"another authority": second.crl(t, at(time.Minute)), "another part": ca.crl(t, part)} {
+		l := &list{issuers: []*x509.Certificate{ca.cert, second.cert}}
+		for _, step := range []struct {
+			list []byte
+			want error
+		}{{ca.crl(t, at(2*time.Minute), leaf), nil}, {detour, nil}, {ca.crl(t, at(time.Hour)), errOlder}} {
+			s, err := l.parse(step.list, time.Now())
+			if !errors.Is(err, step.want) {
+				t.Fatalf("%s: got %v, want %v", name, err, step.want)
+			}
+			if err == nil {
+				l.state.Store(s)
+			}
+		}
 	}
 }
 

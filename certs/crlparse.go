@@ -36,7 +36,10 @@ type listState struct {
 // be many, are looked at only once the signature is known to be good: a list
 // may come over a network that anybody can write to.
 func parseList(b []byte, issuers []*x509.Certificate, now time.Time) (*listState, error) {
-	if block, _ := pem.Decode(b); block != nil && block.Type == "X509 CRL" {
+	if block, rest := pem.Decode(b); block != nil && block.Type == "X509 CRL" {
+		if more, _ := pem.Decode(rest); more != nil {
+			return nil, errors.New("there is more than one list; write each as a source of its own")
+		}
 		b = block.Bytes
 	}
 	head, signed, entries, ok := splitList(b)
@@ -200,10 +203,13 @@ func (s *listState) same(o *listState) bool {
 	return s.revoked.equal(o.revoked) && sameAuthority(s.issuer, o.issuer) && slices.Equal(s.points, o.points) && s.onlyUsers == o.onlyUsers && s.onlyCAs == o.onlyCAs
 }
 
-// olderThan reports whether s would take back what a list of the same authority
-// has said.
+// olderThan reports whether s would take back what a list from the same source
+// has said. Who can answer in the place of the source has only lists that are
+// signed; these must not bring back an older one by way of one of another
+// authority or part.
 func (s *listState) olderThan(o *listState) bool {
-	return sameAuthority(s.issuer, o.issuer) && slices.Equal(s.points, o.points) && (older(s.number, o.number) || s.this.Before(o.this))
+	alike := sameAuthority(s.issuer, o.issuer) && slices.Equal(s.points, o.points)
+	return s.this.Before(o.this) || alike && older(s.number, o.number)
 }
 
 // sameAuthority reports whether two certificates are of one authority: it has
