@@ -102,9 +102,12 @@ func (ls *lists) find(name string, c CRL, cas []*x509.Certificate) (*list, error
 			continue
 		}
 		s, err := l.parse(b, written)
+		if errors.Is(err, errOlder) {
+			continue
+		}
 		if err != nil {
 			ls.manager.log.Warn("the kept copy of a revocation list can't be used", zap.String("organization", name), zap.Error(err))
-		} else if former := l.state.Load(); former == nil || former.this.Before(s.this) {
+		} else {
 			l.state.Store(s)
 		}
 	}

@@ -59,7 +59,7 @@ func parseList(b []byte, issuers []*x509.Certificate, now time.Time) (*listState
 			ca.CheckSignature(crl.SignatureAlgorithm, signed, crl.Signature) == nil
 	})
 	if i < 0 {
-		return nil, fmt.Errorf("the list of %s is not signed by an authority of the organization", plain(crl.Issuer.String()))
+		return nil, fmt.Errorf("the list of %s is not signed by an authority of the organization; an intermediate one that is not in ca has to be written as issuer", plain(crl.Issuer.String()))
 	}
 	if crl.ThisUpdate.After(now.Add(clockSkew)) {
 		return nil, fmt.Errorf("the list is from the future: %s", crl.ThisUpdate.UTC().Format(time.RFC3339))

@@ -114,3 +114,25 @@ func TestPublic(t *testing.T) {
 		}
 	}
 }
+
+// TestBackoff holds how failures are spread: never at once, never out of bounds,
+// and not for all nodes at the same moment.
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	for tries, want := range map[int]time.Duration{0: 0, 1: 2 * time.Second, 2: 4 * time.Second, 8: 256 * time.Second, 9: 5 * time.Minute, 1000: 5 * time.Minute} {
+		if got := backoff(tries); got != want {
+			t.Errorf("after %d failures: got %s, want %s", tries, got, want)
+		}
+	}
+	seen := map[time.Duration]bool{}
+	for range 100 {
+		d := jitter(time.Hour)
+		if d < 54*time.Minute || d > 66*time.Minute {
+			t.Errorf("got %s for an hour", d)
+		}
+		seen[d] = true
+	}
+	if len(seen) < 50 {
+		t.Errorf("got only %d different times", len(seen))
+	}
+}
