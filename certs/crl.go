@@ -135,7 +135,13 @@ func (c CRL) check() error {
 }
 
 func checkURL(s string) error {
-	if u, err := url.Parse(s); s != "" && (err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "") {
+	u, err := url.Parse(s)
+	switch {
+	case s == "":
+		return nil
+	case err == nil && u.User != nil:
+		return errors.New("url must not hold a name or password: it stands in logs")
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return fmt.Errorf("url %q is not an http or https address", s)
 	}
 	return nil
@@ -265,6 +271,10 @@ func (ls *lists) follow(ctx context.Context, l *list) {
 		poll = t.C
 	}
 	for {
+		select {
+		case <-l.again: // is done now
+		default:
+		}
 		ls.refresh(ctx, l)
 		due := time.NewTimer(time.Until(l.next))
 		for waiting := true; waiting; {

@@ -319,6 +319,8 @@ func (t *tree) checkRevocation(key string, n *yaml.Node, o *Organization) {
 		}
 		warning, err := c.Check(o.CA, time.Now())
 		switch {
+		case err != nil && strings.Contains(c.URL, "@"): // may hold a password, which is not to be shown
+			t.problem(at, "crl of organization %q: %v", key, err)
 		case err != nil:
 			t.bad(at, "", "crl of organization %q: %v", key, err)
 		case warning != "":
