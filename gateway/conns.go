@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -21,6 +22,8 @@ type conn struct {
 	sni    string // canonical server name of the handshake, or ""
 	close  func() // at once
 	proven atomic.Pointer[proven]
+
+	active, served atomic.Int64 // requests over HTTP/3: under way, and done
 }
 
 // proven is what a connection's certificate proved at some state of trust.
@@ -197,4 +200,48 @@ func (c *clientConn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(c.done)
 	return err
+}
+
+// counted has each connection know its requests.
+func counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c := connOf(r.Context()); c != nil {
+			c.active.Add(1)
+			defer func() {
+				c.served.Add(1)
+				c.active.Add(-1)
+			}()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// quicLinger is how long a draining HTTP/3 connection stays open after its last
+// request: GOAWAY and the end of an answer may have to be sent again.
+const quicLinger = time.Second
+
+// closeIdleQUIC closes HTTP/3 connections without requests until ctx ends. After
+// GOAWAY it is the client that should do so (RFC 9114 5.2), and one that is gone
+// never does.
+func (cs *connections) closeIdleQUIC(ctx context.Context) {
+	served := map[*conn]int64{}
+	tick := time.NewTicker(quicLinger)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		cs.each(func(c *conn) {
+			if c.Protocol != "h3" {
+				return
+			}
+			n := c.served.Load()
+			if former, seen := served[c]; seen && n == former && c.active.Load() == 0 {
+				c.close()
+			}
+			served[c] = n
+		})
+	}
 }

@@ -197,7 +197,9 @@ func (g *Gateway) drain() {
 	for _, s := range g.sockets.open {
 		s.stopAccepting()
 	}
-	var wg sync.WaitGroup
+	var wg, idle sync.WaitGroup
+	over, drained := context.WithCancel(ctx)
+	idle.Go(func() { g.conns.closeIdleQUIC(over) })
 	for _, s := range append(g.retired, g.servers.Load()) {
 		if s != nil {
 			wg.Go(func() { s.shutdown(ctx) })
@@ -205,6 +207,8 @@ func (g *Gateway) drain() {
 	}
 	wg.Wait()
 	g.conns.waitEmpty(ctx) // WebSockets, which the servers no longer know
+	drained()
+	idle.Wait()
 	g.conns.each(func(c *conn) { c.close() })
 	g.cancel()
 	for _, s := range g.sockets.open {

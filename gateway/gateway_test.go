@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -12,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 
 	"github.com/vazel-gateway/vazel/certs"
 )
@@ -467,4 +471,33 @@ func TestMetrics(t *testing.T) {
 			t.Errorf("%s is %q, want %s", series, got, want)
 		}
 	}
+}
+
+// A client over HTTP/3 that vanished has no say in how long the drain takes.
+func TestDrainDoesNotWaitForVanishedClients(t *testing.T) {
+	n := newNode(t, nil)
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway, err := net.ResolveUDPAddr("udp", n.https)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := &quic.Transport{Conn: pc}
+	tr := &http3.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: n.roots, ServerName: "open.example"},
+		Dial: func(ctx context.Context, _ string, c *tls.Config, q *quic.Config) (*quic.Conn, error) {
+			return from.Dial(ctx, gateway, c, q)
+		},
+	}
+	n.do(&http.Client{Transport: tr}, "GET", "https://open.example/", nil)
+	pc.Close() // nothing that says goodbye leaves here
+	start := time.Now()
+	n.stop()
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("the drain took %v of the 5s that it may", took)
+	}
+	tr.Close()
+	from.Close()
 }
