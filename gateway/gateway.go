@@ -133,6 +133,8 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.closeUnwanted(c)
 	if former != nil {
 		g.withdraw()
+	} else {
+		g.sockets.warnUnused(g.log)
 	}
 	return nil
 }
