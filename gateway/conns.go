@@ -196,6 +196,14 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// SetLinger is net.TCPConn's.
+func (c *clientConn) SetLinger(sec int) error {
+	if tc, ok := c.Conn.(*net.TCPConn); ok {
+		return tc.SetLinger(sec)
+	}
+	return nil
+}
+
 func (c *clientConn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(c.done)

@@ -501,3 +501,42 @@ func TestDrainDoesNotWaitForVanishedClients(t *testing.T) {
 	tr.Close()
 	from.Close()
 }
+
+// A client in the middle of a large upload gets the refusal, not a reset.
+func TestRefusalInMidUploadIsRead(t *testing.T) {
+	n := newNode(t, nil)
+	for _, p := range protocols {
+		resp, _ := n.do(n.dial(p, "open.example", nil), "POST", "https://open.example/small", io.LimitReader(zeros{}, 64<<20))
+		if resp.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: got %s, want 413", p, resp.Status)
+		}
+	}
+}
+
+// zeros never end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// Where the end of the connection is the end of the body, a body that was broken
+// off must not end as a whole one does.
+func TestBrokenOffBodyHasNoCleanEnd(t *testing.T) {
+	n := newNode(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "half")
+		http.NewResponseController(w).Flush()
+		if r.URL.Path == "/cut" {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	for path, whole := range map[string]bool{"/whole": true, "/cut": false} {
+		c, br := n.raw("open.example", nil)
+		io.WriteString(c, "GET "+path+" HTTP/1.0\r\nHost: open.example\r\n\r\n")
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(resp.Body); whole != (err == nil) {
+			t.Errorf("%s: got %q, %v", path, b, err)
+		}
+	}
+}
