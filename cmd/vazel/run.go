@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"reflect"
 	"sync"
 	"syscall"
 	"time"
@@ -189,6 +190,9 @@ func (r *reloader) reload() error {
 	if err := r.gateway.Apply(next); err != nil {
 		r.log.Error("configuration refused; the former one stays in force", zap.Error(err))
 		return err
+	}
+	if !reflect.DeepEqual(next.Admin, r.current.Admin) {
+		r.log.Warn("admin was changed; the admin listener itself changes only when the program starts anew", zap.String("listen", next.Admin.Listen))
 	}
 	r.current, r.refused = next, nil
 	r.log.Info("configuration applied", zap.String("hash", next.Hash), zap.Duration("took", time.Since(start)))
