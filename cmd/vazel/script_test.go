@@ -71,6 +71,7 @@ func TestScripts(t *testing.T) {
 			"upstream": cmdUpstream,
 			"ready":    cmdReady,
 			"eventual": cmdEventual,
+			"logged":   cmdLogged,
 			"signal":   cmdSignal,
 		},
 	})
@@ -398,6 +399,17 @@ func cmdEventual(ts *testscript.TestScript, neg bool, args []string) {
 		b, err := io.ReadAll(resp.Body)
 		return err == nil && neg != bytes.Contains(b, []byte(args[1]))
 	})
+}
+
+// cmdLogged waits until a log holds the incident id of the refusal asked last.
+func cmdLogged(ts *testscript.TestScript, neg bool, args []string) {
+	answer := ts.ReadFile("stdout")
+	_, body, _ := strings.Cut(answer, "\n\n")
+	id := incidentID.FindString(body)
+	if len(args) != 1 || neg || id == "" {
+		ts.Fatalf("usage: logged FILE, after a refusal")
+	}
+	cmdEventual(ts, false, []string{args[0], `"event.id":"` + id + `"`})
 }
 
 // cmdSignal sends a signal to what runs in the background.
