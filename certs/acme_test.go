@@ -126,7 +126,7 @@ func TestCollector(t *testing.T) {
 	n := newNode(t)
 	ca := &authority{n.ca.Certificate, n.ca.key}
 	o := n.config.Organizations["meu"]
-	o.CRL = &CRL{File: writeFile(t, ca.crl(t, nil, ca.cert))}
+	o.CRL = CRLs{{File: writeFile(t, ca.crl(t, nil, ca.cert))}}
 	n.config.Organizations["meu"] = o
 	c := newCollector(n.m)
 	if got := testutil.CollectAndCount(c); got != 0 {

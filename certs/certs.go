@@ -41,9 +41,11 @@ type Organization struct {
 	QC *QC `yaml:"qc"`
 	// CA is the PEM file, or files, of the certification authorities whose certificates count for this organization.
 	CA unit.List `yaml:"ca"`
-	// CRL is the revocation list of the organization's certification authority.
-	CRL *CRL `yaml:"crl"`
-	// Revocation says what happens while the revocation list is stale or missing; default: every certificate of the organization is refused with revocation_unavailable.
+	// CRL is the revocation list of the organization's certification authority; or a list of them, one for each authority of the chain.
+	CRL CRLs `yaml:"crl"`
+	// OCSP asks a responder whether a certificate is revoked, instead of crl or beside it: one of them that knows the certificate to be good is enough, and one that says revoked.
+	OCSP *OCSP `yaml:"ocsp"`
+	// Revocation says what happens while the revocation list or the responder's answer is stale or missing; default: every certificate of the organization is refused with revocation_unavailable.
 	Revocation *Revocation `yaml:"revocation"`
 	// ValidUntil is the last day of the data exchange agreement; from the next day (UTC) every request is refused with agreement_expired.
 	ValidUntil unit.Date `yaml:"valid_until"`
@@ -71,21 +73,39 @@ type QC struct {
 	Type string `yaml:"type"`
 }
 
+// CRLs is one CRL or a list of them.
+type CRLs []CRL
+
+// OneOrMany says that a list of one may be written without brackets.
+func (CRLs) OneOrMany() {}
+
 // CRL says where a certificate revocation list comes from.
 type CRL struct {
 	// URL is where the list is fetched from, over http or https.
 	URL string `yaml:"url"`
-	// File is where the list is read from instead.
+	// File is where the list is read from instead; a change of the file acts within a second.
 	File string `yaml:"file"`
+	// Issuer is the PEM file of the intermediate authority that signs the list, where it is not one of ca itself; it has to be issued below them.
+	Issuer string `yaml:"issuer"`
 	// MaxAge is how long ago the list may have been got last, or its file changed, before it counts as stale; default: until its nextUpdate, which always ends it.
 	MaxAge unit.Duration `yaml:"max_age"`
 }
 
-// Revocation is the policy for certificates whose revocation status is not known. A certificate that stands on the list is refused in every mode.
+// OCSP says who is asked for the status of single certificates. Answers are fetched in the background and renewed while certificates are in use; only the first request of a certificate waits for one, for 2 seconds at most.
+type OCSP struct {
+	// URL is the responder that is asked, over http or https.
+	URL string `yaml:"url"`
+	// FromCertificate asks the responder that each certificate names (authorityInfoAccess) instead, if its address is public.
+	FromCertificate bool `yaml:"from_certificate"`
+	// MaxAge is how long ago the answer may have been got before it counts as stale; default: until its nextUpdate, which always ends it. An answer without nextUpdate counts for an hour.
+	MaxAge unit.Duration `yaml:"max_age"`
+}
+
+// Revocation is the policy for certificates whose revocation status is not known. A certificate that is known to be revoked is refused in every mode.
 type Revocation struct {
-	// Mode is require (refuse while there is no fresh list), grace (go by a stale list for some time, refuse without any) or observe (never refuse for want of a list, only count and log); default: require.
+	// Mode is require (refuse while there is no fresh list or answer), grace (go by a stale one for some time, refuse without any) or observe (never refuse for want of one, only count and log); default: require.
 	Mode string `yaml:"mode"`
-	// Grace is how long after it became stale the list still counts in mode grace; default: 24h.
+	// Grace is how long after it became stale a list or answer still counts in mode grace; default: 24h.
 	Grace unit.Duration `yaml:"grace"`
 }
 

@@ -22,9 +22,10 @@ type Report struct {
 	Names                  []string // subject alternative names, as patterns of san would spell them
 	Usages                 []string // extended key usages; none stands for all
 	Identity               Identity
-	Authorities            []string    // organizations with an authority behind the certificate
-	Expected               string      // identifiers of the organization that the certificate names
-	List                   *ListStatus // that organization's revocation list; nil if it has none
+	Authorities            []string     // organizations with an authority behind the certificate
+	Expected               string       // identifiers of the organization that the certificate names
+	Lists                  []ListStatus // that organization's revocation lists
+	Responder              string       // where that organization's OCSP answers come from; none is asked
 }
 
 // Inspect reports what each certificate in b, PEM or DER, would prove at the
@@ -122,9 +123,7 @@ func (s *Set) whose(r *Report, peers []*x509.Certificate, now time.Time) {
 			continue
 		}
 		r.Expected = strings.Join(o.ids, " or ")
-		if o.list != nil {
-			r.List = o.list.status(o.revocation.mode, now)
-		}
+		r.Lists, r.Responder = o.listStatus(now), o.responderName()
 	}
 }
 
@@ -202,20 +201,29 @@ func orNone(s string) string {
 // Revocation says in words what is known of the certificate's revocation; ""
 // if it is of no organization.
 func (r Report) Revocation() string {
-	switch l := r.List; {
+	switch {
 	case r.Identity.Claimed == "":
 		return ""
-	case l == nil:
-		return "not checked: the organization has no crl"
-	case l.State == "missing":
-		return "unknown: no list of " + l.Source + " is kept here yet"
-	case r.Identity.Reason == Revoked:
-		return fmt.Sprintf("revoked by the list of %s", l.ThisUpdate.Format(time.RFC3339))
-	case r.Identity.Reason != "" && r.Identity.Reason != AgreementExpired:
-		return fmt.Sprintf("a %s list of %s is known; it is asked only for certificates that are good otherwise", l.State, l.ThisUpdate.Format(time.RFC3339))
-	default:
-		return fmt.Sprintf("not on the %s list of %s with %d entries, next one by %s", l.State, l.ThisUpdate.Format(time.RFC3339), l.Entries, l.NextUpdate.Format(time.RFC3339))
+	case len(r.Lists) == 0 && r.Responder == "":
+		return "not checked: the organization has neither crl nor ocsp"
 	}
+	var all []string
+	for _, l := range r.Lists {
+		switch {
+		case l.State == "missing":
+			all = append(all, "no list of "+l.Source+" is kept here yet")
+		case r.Identity.Reason == Revoked:
+			all = append(all, fmt.Sprintf("revoked; a list of %s is known", l.ThisUpdate.Format(time.RFC3339)))
+		case r.Identity.Reason != "" && r.Identity.Reason != AgreementExpired:
+			all = append(all, fmt.Sprintf("a %s list of %s is known; it is asked only for certificates that are good otherwise", l.State, l.ThisUpdate.Format(time.RFC3339)))
+		default:
+			all = append(all, fmt.Sprintf("not on the %s list of %s with %d entries, next one by %s", l.State, l.ThisUpdate.Format(time.RFC3339), l.Entries, l.NextUpdate.Format(time.RFC3339)))
+		}
+	}
+	if r.Responder != "" {
+		all = append(all, "the OCSP responder ("+r.Responder+") is asked only by the running gateway")
+	}
+	return strings.Join(all, "; ")
 }
 
 // plain quotes a value that holds more than printable characters.

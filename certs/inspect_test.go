@@ -46,7 +46,7 @@ func TestInspectSeveral(t *testing.T) {
 	m := newManager(t)
 	list := writeFile(t, root.crl(t, nil))
 	s := build(t, m, Config{Organizations: map[string]Organization{
-		"meu": {ID: unit.List{"NTRBG-1"}, CA: unit.List{write(t, root.cert)}, CRL: &CRL{File: list}},
+		"meu": {ID: unit.List{"NTRBG-1"}, CA: unit.List{write(t, root.cert)}, CRL: CRLs{{File: list}}},
 		"nra": {ID: unit.List{"NTRBG-2"}, CA: unit.List{write(t, root.cert)}},
 	}})
 	one, two := root.leaf(t, subject(t, orgID("NTRBG-1"))), between.leaf(t, subject(t, orgID("NTRBG-2")))
@@ -61,7 +61,7 @@ func TestInspectSeveral(t *testing.T) {
 	if got := r[0].Revocation(); !strings.HasPrefix(got, "not on the fresh list of ") {
 		t.Errorf("got revocation %q", got)
 	}
-	if got := r[1].Revocation(); got != "not checked: the organization has no crl" {
+	if got := r[1].Revocation(); got != "not checked: the organization has neither crl nor ocsp" {
 		t.Errorf("got revocation %q", got)
 	}
 	if got := strings.Join(r[1].Authorities, " "); got != "meu nra" {

@@ -21,14 +21,15 @@ type Options struct {
 // Manager holds what outlives a configuration: ACME, revocation lists, session
 // ticket keys. Its methods may be called at the same time, Activate not twice.
 type Manager struct {
-	log      *zap.Logger
-	stateDir string
-	tickets  *tickets
-	acme     *acmeManager
-	lists    *lists
-	seen     *seen
-	active   atomic.Pointer[Set]
-	epoch    atomic.Uint64 // grows when answers of Identify may have changed
+	log        *zap.Logger
+	stateDir   string
+	tickets    *tickets
+	acme       *acmeManager
+	lists      *lists
+	seen       *seen
+	responders *responders
+	active     atomic.Pointer[Set]
+	epoch      atomic.Uint64 // grows when answers of Identify may have changed
 
 	mu       sync.Mutex
 	onChange func()
@@ -40,6 +41,7 @@ func NewManager(o Options) *Manager {
 	m.acme = newACME(m)
 	m.lists = newLists(m)
 	m.seen = newSeen(o.Log, o.StateDir)
+	m.responders = newResponders(m)
 	o.Registerer.MustRegister(newCollector(m))
 	return m
 }
@@ -68,7 +70,8 @@ func (m *Manager) trustChanged() {
 // time alone changes, and turns session ticket keys over.
 func (m *Manager) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { m.lists.run(ctx) })
+	wg.Go(func() { m.lists.crew.run(ctx, m.lists.follow) })
+	wg.Go(func() { m.responders.crew.run(ctx, m.responders.follow) })
 	wg.Go(func() { m.watchTime(ctx) })
 	wg.Go(func() { m.turnTickets(ctx) })
 	wg.Go(func() { m.seen.run(ctx) })
@@ -129,6 +132,8 @@ func (m *Manager) Activate(s *Set) {
 	s.rekey() // the keys may have been turned over since Build
 	m.lists.use(s)
 	m.seen.keep(s.organizations)
+	m.responders.use(s)
+	s.warnOfRevocation(time.Now())
 	m.acme.manage(s)
 }
 

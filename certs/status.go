@@ -8,7 +8,8 @@ import (
 // TrustStatus is how an organization's trust stands.
 type TrustStatus struct {
 	Authorities []AuthorityStatus `json:"authorities"`
-	Revocation  *ListStatus       `json:"revocation,omitempty"` // nil without crl
+	Revocation  []ListStatus      `json:"revocation,omitempty"` // one for each source of crl
+	Responder   string            `json:"responder,omitempty"`  // of OCSP
 }
 
 // AuthorityStatus is one of the organization's certification authorities.
@@ -38,15 +39,33 @@ func (s *Set) Status(organization string, now time.Time) TrustStatus {
 		for _, ca := range o.cas {
 			st.Authorities = append(st.Authorities, AuthorityStatus{readableText(ca.Subject.String()), ca.NotAfter.UTC()})
 		}
-		if o.list != nil {
-			st.Revocation = o.list.status(o.revocation.mode, now)
-		}
+		st.Revocation, st.Responder = o.listStatus(now), o.responderName()
 	}
 	return st
 }
 
-func (l *list) status(mode string, now time.Time) *ListStatus {
-	st := &ListStatus{Source: l.config.URL + l.config.File, Mode: mode, State: "missing"}
+// listStatus is how each of the organization's lists stands.
+func (o *organization) listStatus(now time.Time) []ListStatus {
+	var all []ListStatus
+	for _, l := range o.lists {
+		all = append(all, l.status(o.revocation.mode, now))
+	}
+	return all
+}
+
+// responderName says where OCSP answers come from; "" without one.
+func (o *organization) responderName() string {
+	switch {
+	case o.responder == nil:
+		return ""
+	case o.responder.config.URL != "":
+		return o.responder.config.URL
+	}
+	return "as each certificate says"
+}
+
+func (l *list) status(mode string, now time.Time) ListStatus {
+	st := ListStatus{Source: l.config.URL + l.config.File, Mode: mode, State: "missing"}
 	s := l.state.Load()
 	if s == nil {
 		return st
@@ -55,25 +74,32 @@ func (l *list) status(mode string, now time.Time) *ListStatus {
 	if l.stale(s, now) != "" {
 		st.State = "stale"
 	}
-	st.Entries, st.ThisUpdate, st.NextUpdate, st.Fetched = len(s.revoked), s.this.UTC(), s.next.UTC(), s.fetched.UTC()
+	st.Entries, st.ThisUpdate, st.NextUpdate, st.Fetched = s.revoked.len(), s.this.UTC(), s.next.UTC(), s.fetched.UTC()
 	return st
 }
 
-// Probe gets an organization's revocation list from its source now, and checks
-// it like the gateway does, without putting it in force. It is nil if the
-// organization has none.
-func (s *Set) Probe(ctx context.Context, organization string, now time.Time) (*ListStatus, error) {
+// Probed is a list that was got just now.
+type Probed struct {
+	ListStatus
+	Err error // it could not be got, or is no list of the organization
+}
+
+// Probe gets an organization's revocation lists from their sources now, and
+// checks them like the gateway does, without putting them in force.
+func (s *Set) Probe(ctx context.Context, organization string, now time.Time) []Probed {
+	var all []Probed
 	for _, o := range s.organizations {
-		if o.key != organization || o.list == nil {
+		if o.key != organization {
 			continue
 		}
-		state, _, err := s.manager.lists.get(ctx, o.list, nil)
-		if err != nil {
-			return nil, err
+		for _, l := range o.lists {
+			mine := &list{name: l.name, config: l.config, issuers: l.issuers}
+			state, _, err := s.manager.lists.get(ctx, mine)
+			if err == nil {
+				mine.state.Store(state)
+			}
+			all = append(all, Probed{mine.status(o.revocation.mode, now), err})
 		}
-		l := &list{name: o.list.name, config: o.list.config, cas: o.list.cas}
-		l.state.Store(state)
-		return l.status(o.revocation.mode, now), nil
 	}
-	return nil, nil
+	return all
 }

@@ -20,22 +20,21 @@ func TestProbe(t *testing.T) {
 	s := build(t, m, oneOrganization(t, ca, &CRL{URL: srv.URL}, nil))
 	key := s.organizations[0].key
 	now := time.Now()
-	l, err := s.Probe(context.Background(), key, now)
-	if err != nil || l.State != "fresh" || l.Entries != 1 {
-		t.Errorf("got %+v, %v, want a fresh list with one entry", l, err)
+	if l := s.Probe(context.Background(), key, now); len(l) != 1 || l[0].Err != nil || l[0].State != "fresh" || l[0].Entries != 1 {
+		t.Errorf("got %+v, want a fresh list with one entry", l)
 	}
-	if got := s.Status(key, now).Revocation; got.State != "missing" || got.Source != srv.URL || got.Mode != modeRequire {
+	if got := s.Status(key, now).Revocation[0]; got.State != "missing" || got.Source != srv.URL || got.Mode != modeRequire {
 		t.Errorf("in force: got %+v, want none", got)
 	}
 	by = newAuthority(t, "other", nil)
-	if l, err := s.Probe(context.Background(), key, now); err == nil {
+	if l := s.Probe(context.Background(), key, now); l[0].Err == nil {
 		t.Errorf("a list of another authority: got %+v", l)
 	}
-	if l, err := s.Probe(context.Background(), "nobody", now); l != nil || err != nil {
-		t.Errorf("got %+v, %v, want nothing", l, err)
+	if l := s.Probe(context.Background(), "nobody", now); l != nil {
+		t.Errorf("got %+v, want nothing", l)
 	}
 	srv.Close()
-	if _, err := s.Probe(context.Background(), key, now); err == nil {
+	if l := s.Probe(context.Background(), key, now); l[0].Err == nil {
 		t.Error("the server is gone: got no error")
 	}
 }

@@ -285,22 +285,7 @@ func (t *tree) buildOrganization(key string, n *yaml.Node) {
 			t.checkCA(c, b)
 		}
 	}
-	if _, crl := get(n, "crl"); crl != nil && o.CRL != nil {
-		switch {
-		case (o.CRL.URL == "") == (o.CRL.File == ""):
-			t.problem(crl, "crl of organization %q: write either url or file", key)
-		case o.CRL.File != "":
-			_, f := get(crl, "file")
-			if b := t.file1(f, &o.CRL.File); b != nil && len(b) == 0 {
-				t.bad(f, "", "the revocation list %s is empty", o.CRL.File)
-			}
-		default:
-			if u, err := url.Parse(o.CRL.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-				_, v := get(crl, "url")
-				t.bad(v, "", "crl.url %q is not an http or https URL", o.CRL.URL)
-			}
-		}
-	}
+	t.checkRevocation(key, n, &o)
 	if _, v := get(n, "valid_until"); v != nil && !o.ValidUntil.IsZero() && time.Now().After(o.ValidUntil.End()) {
 		t.warn(v, "the agreement of organization %q ended on %s; its requests are refused", key, o.ValidUntil)
 	}
@@ -309,6 +294,55 @@ func (t *tree) buildOrganization(key string, n *yaml.Node) {
 	}
 	t.config.Trust[key] = o.Organization
 	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit, Contact: o.Contact}
+}
+
+// checkRevocation reads the lists of files, so that one that could not be used is
+// found before it refuses everybody.
+func (t *tree) checkRevocation(key string, n *yaml.Node, o *Organization) {
+	_, crl := get(n, "crl")
+	sources := []*yaml.Node{crl}
+	if crl != nil && crl.Kind == yaml.SequenceNode {
+		sources = crl.Content
+	}
+	for i := range o.CRL {
+		c, node := &o.CRL[i], sources[i]
+		_, issuer := get(node, "issuer")
+		if c.Issuer != "" && t.file1(issuer, &c.Issuer) == nil {
+			continue
+		}
+		at := node
+		if c.File != "" && c.URL == "" {
+			_, at = get(node, "file")
+			c.File = t.abs(c.File)
+		} else if c.URL != "" && c.File == "" {
+			_, at = get(node, "url")
+		}
+		warning, err := c.Check(o.CA, time.Now())
+		switch {
+		case err != nil && strings.Contains(c.URL, "@"): // may hold a password, which is not to be shown
+			t.problem(at, "crl of organization %q: %v", key, err)
+		case err != nil:
+			t.bad(at, "", "crl of organization %q: %v", key, err)
+		case warning != "":
+			t.warn(at, "crl of organization %q: %s", key, warning)
+		}
+	}
+	if crl != nil && len(o.CRL) == 0 && crl.Kind == yaml.SequenceNode {
+		t.problem(crl, "crl of organization %q is an empty list", key)
+	}
+	_, responder := get(n, "ocsp")
+	if responder != nil && o.OCSP != nil {
+		if err := o.OCSP.Check(); err != nil {
+			t.problem(responder, "ocsp of organization %q: %v", key, err)
+		}
+	}
+	if _, r := get(n, "revocation"); r != nil && o.Revocation != nil {
+		if err := o.Revocation.Check(); err != nil {
+			t.problem(r, "revocation of organization %q: %v", key, err)
+		} else if crl == nil && responder == nil {
+			t.problem(r, "revocation of organization %q says what happens without a usable list or answer, but there is neither crl nor ocsp", key)
+		}
+	}
 }
 
 func (t *tree) checkCA(n *yaml.Node, b []byte) {

@@ -28,7 +28,7 @@ type File struct {
 	TLS certs.TLS `yaml:"tls"`
 	// Limits bound what one client or connection may take.
 	Limits Limits `yaml:"limits"`
-	// Admin is the listener for metrics, health and status.
+	// Admin is the listener for metrics, health and status. A change needs a restart.
 	Admin Admin `yaml:"admin"`
 	// AccessLog is where requests are logged.
 	AccessLog Log `yaml:"access_log"`

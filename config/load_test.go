@@ -51,6 +51,13 @@ func pki(t *testing.T, dir string) {
 				t.Fatal(err)
 			}
 			write("pki/agkk.crl", crl)
+			write("pki/empty.crl", nil)
+		case "qualified-cas":
+			crl, err := ca.CRL(time.Now().Add(time.Hour))
+			if err != nil {
+				t.Fatal(err)
+			}
+			write("pki/foreign.crl", crl)
 		}
 	}
 }

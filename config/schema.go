@@ -89,7 +89,11 @@ func schemaOf(t reflect.Type, key string, defs map[string]any) map[string]any {
 		if e := itemEnums[key]; e != nil {
 			item = map[string]any{"enum": e}
 		}
-		return map[string]any{"type": "array", "items": item}
+		list := map[string]any{"type": "array", "items": item}
+		if t.Implements(oneOrMany) {
+			return map[string]any{"oneOf": []any{item, list}}
+		}
+		return list
 	case reflect.Bool:
 		return map[string]any{"type": "boolean"}
 	case reflect.Int, reflect.Int64:

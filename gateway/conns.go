@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
+	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,8 @@ type conn struct {
 	close   func() // at once
 	proven  atomic.Pointer[proven]
 	counted atomic.Bool // its handshake, for the organization
+
+	active, served atomic.Int64 // requests over HTTP/3: under way, and done
 }
 
 // proven is what a connection's certificate proved at some state of trust.
@@ -49,13 +52,16 @@ func connOf(ctx context.Context) *conn {
 
 // identify answers which organization the connection's certificate proves now.
 // The answer is kept until trust changes or a certificate of its chain ends.
-func (c *conn) identify(set *certs.Set, cs *tls.ConnectionState, now time.Time) *proven {
+func (c *conn) identify(ctx context.Context, set *certs.Set, cs *tls.ConnectionState, now time.Time) *proven {
 	trust := trustState{set.TrustID(), set.Epoch()}
 	if p := c.proven.Load(); p != nil && p.trust == trust && now.Before(p.until) {
 		return p
 	}
-	p := &proven{trust: trust, identity: set.Identify(cs, now), peers: cs.PeerCertificates}
+	p := &proven{trust: trust, identity: set.Prove(ctx, cs, now), peers: cs.PeerCertificates}
 	p.until = now.Add(time.Minute)
+	if p.identity.Passing {
+		p.until = now
+	}
 	if p.identity.Reason == "" {
 		for _, cert := range p.identity.Chain {
 			if cert.NotAfter.Before(p.until) {
@@ -192,8 +198,60 @@ func (c *clientConn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// SetLinger is net.TCPConn's.
+func (c *clientConn) SetLinger(sec int) error {
+	if tc, ok := c.Conn.(*net.TCPConn); ok {
+		return tc.SetLinger(sec)
+	}
+	return nil
+}
+
 func (c *clientConn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(c.done)
 	return err
+}
+
+// counted has each connection know its requests.
+func counted(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c := connOf(r.Context()); c != nil {
+			c.active.Add(1)
+			defer func() {
+				c.served.Add(1)
+				c.active.Add(-1)
+			}()
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// quicLinger is how long a draining HTTP/3 connection stays open after its last
+// request: GOAWAY and the end of an answer may have to be sent again.
+const quicLinger = time.Second
+
+// closeIdleQUIC closes HTTP/3 connections without requests until ctx ends. After
+// GOAWAY it is the client that should do so (RFC 9114 5.2), and one that is gone
+// never does.
+func (cs *connections) closeIdleQUIC(ctx context.Context) {
+	served := map[*conn]int64{}
+	tick := time.NewTicker(quicLinger)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		cs.each(func(c *conn) {
+			if c.Protocol != "h3" {
+				return
+			}
+			n := c.served.Load()
+			if former, seen := served[c]; seen && n == former && c.active.Load() == 0 {
+				c.close()
+			}
+			served[c] = n
+		})
+	}
 }

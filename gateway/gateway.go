@@ -134,6 +134,8 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.closeUnwanted(c)
 	if former != nil {
 		g.withdraw()
+	} else {
+		g.sockets.warnUnused(g.log)
 	}
 	return nil
 }
@@ -198,7 +200,9 @@ func (g *Gateway) drain() {
 	for _, s := range g.sockets.open {
 		s.stopAccepting()
 	}
-	var wg sync.WaitGroup
+	var wg, idle sync.WaitGroup
+	over, drained := context.WithCancel(ctx)
+	idle.Go(func() { g.conns.closeIdleQUIC(over) })
 	for _, s := range append(g.retired, g.servers.Load()) {
 		if s != nil {
 			wg.Go(func() { s.shutdown(ctx) })
@@ -206,6 +210,8 @@ func (g *Gateway) drain() {
 	}
 	wg.Wait()
 	g.conns.waitEmpty(ctx) // WebSockets, which the servers no longer know
+	drained()
+	idle.Wait()
 	g.conns.each(func(c *conn) { c.close() })
 	g.cancel()
 	for _, s := range g.sockets.open {

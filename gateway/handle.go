@@ -72,7 +72,7 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 	r.Host = spellHost(r.Host, host)
 
 	if svc.mtls != certs.MTLSOff {
-		p := c.identify(snap.certs, r.TLS, rec.Start)
+		p := c.identify(r.Context(), snap.certs, r.TLS, rec.Start)
 		rec.Identity = p.identity
 		g.noteOrganization(c, p, r.TLS, rec.Start)
 		if p.identity.Reason == "" {

@@ -11,6 +11,9 @@ import (
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
+// usualMethods is what Allow says where no route was asked (RFC 9110 15.5.6).
+const usualMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
 // checkHead refuses heads that could mean different things to the gateway and
 // to what stands behind it. A status of 0 means that there is nothing to refuse.
 func checkHead(r *http.Request, l *config.Limits) (d middleware.Denial, status int) {
@@ -19,7 +22,7 @@ func checkHead(r *http.Request, l *config.Limits) (d middleware.Denial, status i
 	}
 	switch r.Method {
 	case http.MethodConnect, http.MethodTrace:
-		return middleware.Denial{By: "http", Reason: "method_not_allowed", Close: true}, http.StatusMethodNotAllowed
+		return middleware.Denial{By: "http", Reason: "method_not_allowed", Close: true, Header: http.Header{"Allow": {usualMethods}}}, http.StatusMethodNotAllowed
 	}
 	if !validToken(r.Method) || len(r.Method) > 32 {
 		return bad("bad_request", "the method is not a token")

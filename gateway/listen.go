@@ -125,6 +125,23 @@ func (ss *sockets) listenUDP(address string) (net.PacketConn, error) {
 	return net.ListenPacket("udp", address)
 }
 
+// warnUnused tells of sockets that systemd passed and the configuration does not
+// name: whoever connects to them waits for nothing.
+func (ss *sockets) warnUnused(log *zap.Logger) {
+	for _, in := range ss.inherited {
+		var a net.Addr
+		switch {
+		case in.listener != nil:
+			a = in.listener.Addr()
+		case in.packets != nil:
+			a = in.packets.LocalAddr()
+		default:
+			continue // in use
+		}
+		log.Warn("a socket passed by systemd is not served, for listen does not name its address", zap.String("network", a.Network()), zap.String("address", a.String()))
+	}
+}
+
 // sameAddress reports whether a socket is the one that address asks for.
 func sameAddress(have net.Addr, address string) bool {
 	h, err := netip.ParseAddrPort(have.String())

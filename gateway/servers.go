@@ -130,7 +130,7 @@ func (g *Gateway) newServers(l config.Limits) *servers {
 		std:    std,
 		h2:     newQueue(two),
 		h3: &http3.Server{
-			Handler:        g.handler,
+			Handler:        counted(g.handler),
 			MaxHeaderBytes: int(l.MaxHeader),
 			IdleTimeout:    l.IdleTimeout.Std(),
 			ConnContext: func(ctx context.Context, qc *quic.Conn) context.Context {

@@ -34,6 +34,7 @@ var layers = [][]string{
 var doors = map[string][]string{
 	"github.com/caddyserver/certmagic":                        {"certs"},
 	"github.com/mholt/acmez":                                  {"certs"},
+	"golang.org/x/crypto/ocsp":                                {"certs"},
 	"github.com/quic-go/quic-go":                              {"gateway"},
 	"github.com/corazawaf/coraza/v3":                          {"middleware/waf"},
 	"github.com/corazawaf/coraza-coreruleset":                 {"middleware/waf"},

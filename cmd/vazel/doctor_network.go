@@ -42,49 +42,45 @@ func networkChecks(t trust) []check {
 // checkList gets an organization's list from its source and holds it against the
 // policy for one that is stale.
 func checkList(ctx context.Context, t trust, key string) []finding {
-	crl := *t.config.Trust[key].CRL
-	source := crl.URL + crl.File
 	if t.set == nil { // the configuration could not be built, which is a finding of its own
 		return nil
 	}
 	var found []finding
 	now := time.Now()
 	kept := t.set.Status(key, now).Revocation
-	st, err := t.set.Probe(ctx, key, now)
-	if err != nil {
-		f := finding{Subject: key, Status: statusWarn, Message: fmt.Sprintf("%s: %v", source, err), Mend: "open the way to it, or ask the authority; " + modeWords(kept)}
-		if kept == nil || kept.State != "fresh" {
-			f.Status = statusFail
-			if kept != nil && kept.Mode == "observe" {
-				f.Status = statusWarn
+	for i, st := range t.set.Probe(ctx, key, now) {
+		if st.Err != nil {
+			k := kept[i]
+			f := finding{Subject: key, Status: statusWarn, Message: fmt.Sprintf("%s: %v", st.Source, st.Err), Mend: "open the way to it, or ask the authority; " + modeWords(k)}
+			if k.State == "fresh" {
+				f.Message += fmt.Sprintf("; the copy in the state folder is good until %s", k.NextUpdate.Format(time.RFC3339))
+			} else if k.Mode != "observe" {
+				f.Status = statusFail
 			}
-		} else {
-			f.Message += fmt.Sprintf("; the copy in the state folder is good until %s", kept.NextUpdate.Format(time.RFC3339))
+			found = append(found, f)
+			continue
 		}
-		found = append(found, f)
-	} else {
-		text := fmt.Sprintf("%s: %d entries, of %s, next by %s", source, st.Entries, st.ThisUpdate.Format(time.RFC3339), st.NextUpdate.Format(time.RFC3339))
+		text := fmt.Sprintf("%s: %d entries, of %s, next by %s", st.Source, st.Entries, st.ThisUpdate.Format(time.RFC3339), st.NextUpdate.Format(time.RFC3339))
 		switch {
 		case st.State != "fresh" && st.Mode == "observe":
-			found = append(found, finding{Subject: key, Status: statusWarn, Message: "stale: " + text, Mend: "ask the authority; " + modeWords(st)})
+			found = append(found, finding{Subject: key, Status: statusWarn, Message: "stale: " + text, Mend: "ask the authority; " + modeWords(st.ListStatus)})
 		case st.State != "fresh":
-			found = append(found, finding{Subject: key, Status: statusFail, Message: "stale: " + text, Mend: "ask the authority; " + modeWords(st)})
+			found = append(found, finding{Subject: key, Status: statusFail, Message: "stale: " + text, Mend: "ask the authority; " + modeWords(st.ListStatus)})
 		case st.NextUpdate.Sub(now) < st.NextUpdate.Sub(st.ThisUpdate)/10:
 			found = append(found, finding{Subject: key, Status: statusWarn, Message: "soon stale: " + text, Mend: "ask the authority whether it still issues lists"})
 		default:
 			found = append(found, finding{Subject: key, Status: statusOK, Message: text})
 		}
 	}
-	if crl.URL != "" {
-		found = append(found, compareClock(ctx, crl.URL, nil)...)
+	for _, c := range t.config.Trust[key].CRL {
+		if c.URL != "" {
+			found = append(found, compareClock(ctx, c.URL, nil)...)
+		}
 	}
 	return found
 }
 
-func modeWords(l *certs.ListStatus) string {
-	if l == nil {
-		return ""
-	}
+func modeWords(l certs.ListStatus) string {
 	switch l.Mode {
 	case "observe":
 		return "the organization is let in without a fresh list (revocation mode observe)"

@@ -142,8 +142,8 @@ func checkRights(t trust) []finding {
 	}
 	for _, o := range t.config.Trust {
 		open = append(open, o.CA...)
-		if o.CRL != nil {
-			open = append(open, o.CRL.File)
+		for _, c := range o.CRL {
+			open = append(open, c.File, c.Issuer)
 		}
 	}
 	seen := map[string]bool{"": true}

@@ -15,26 +15,26 @@ import (
 
 // inspected is what is said of one certificate.
 type inspected struct {
-	File                   string            `json:"file"`
-	Subject                string            `json:"subject"`
-	Issuer                 string            `json:"issuer"`
-	Serial                 string            `json:"serial"`
-	SHA256                 string            `json:"sha256"`
-	SPKI                   string            `json:"spki"`
-	NotBefore              time.Time         `json:"not_before"`
-	NotAfter               time.Time         `json:"not_after"`
-	OrganizationIdentifier string            `json:"organization_identifier,omitempty"`
-	Names                  []string          `json:"names,omitempty"`
-	Usages                 []string          `json:"usages,omitempty"`
-	Organization           string            `json:"organization,omitempty"` // proven
-	By                     string            `json:"by,omitempty"`           // the identifier that proves it
-	Reason                 certs.Reason      `json:"reason,omitempty"`       // why none is
-	Detail                 string            `json:"detail,omitempty"`
-	Claimed                string            `json:"claimed,omitempty"`
-	Authorities            []string          `json:"authorities,omitempty"`
-	Revocation             *certs.ListStatus `json:"revocation,omitempty"`
-	MayCall                []config.Access   `json:"may_call,omitempty"`
-	Advice                 string            `json:"advice,omitempty"`
+	File                   string             `json:"file"`
+	Subject                string             `json:"subject"`
+	Issuer                 string             `json:"issuer"`
+	Serial                 string             `json:"serial"`
+	SHA256                 string             `json:"sha256"`
+	SPKI                   string             `json:"spki"`
+	NotBefore              time.Time          `json:"not_before"`
+	NotAfter               time.Time          `json:"not_after"`
+	OrganizationIdentifier string             `json:"organization_identifier,omitempty"`
+	Names                  []string           `json:"names,omitempty"`
+	Usages                 []string           `json:"usages,omitempty"`
+	Organization           string             `json:"organization,omitempty"` // proven
+	By                     string             `json:"by,omitempty"`           // the identifier that proves it
+	Reason                 certs.Reason       `json:"reason,omitempty"`       // why none is
+	Detail                 string             `json:"detail,omitempty"`
+	Claimed                string             `json:"claimed,omitempty"`
+	Authorities            []string           `json:"authorities,omitempty"`
+	Revocation             []certs.ListStatus `json:"revocation,omitempty"`
+	MayCall                []config.Access    `json:"may_call,omitempty"`
+	Advice                 string             `json:"advice,omitempty"`
 
 	text string
 }
@@ -98,7 +98,7 @@ func (t trust) inspected(file string, r certs.Report) inspected {
 	c := inspected{
 		File: file, Subject: r.Subject, Issuer: r.Issuer, Serial: r.Serial, SHA256: r.SHA256, SPKI: r.Pin, NotBefore: r.NotBefore.UTC(), NotAfter: r.NotAfter.UTC(),
 		OrganizationIdentifier: r.OrganizationIdentifier, Names: r.Names, Usages: r.Usages, Organization: r.Identity.Organization, Reason: r.Identity.Reason,
-		Detail: r.Identity.Detail, Claimed: r.Identity.Claimed, Authorities: r.Authorities, Revocation: r.List, text: r.String(),
+		Detail: r.Identity.Detail, Claimed: r.Identity.Claimed, Authorities: r.Authorities, Revocation: r.Lists, text: r.String(),
 	}
 	if c.Reason == "" {
 		c.By = r.Identity.ID

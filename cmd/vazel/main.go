@@ -62,6 +62,7 @@ func run(args []string, out, errs io.Writer) int {
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
+		context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) }) // a second Ctrl-C does not wait for the drain
 		err := c.run(ctx, args[1:], out, errs)
 		switch {
 		case err == nil:

@@ -142,7 +142,7 @@ func printOrganizations(out io.Writer, all *gateway.Organizations) {
 		if o.PostQuantum != nil {
 			pq = fmt.Sprintf("%.0f%%", *o.PostQuantum*100)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", o.Key, ago(all.At, o.LastSeen), requests, refused, pq, listWords(o.Trust.Revocation, all.At), agreement(o.ValidUntil, all.At), printable(o.Name))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", o.Key, ago(all.At, o.LastSeen), requests, refused, pq, listWords(o.Trust, all.At), agreement(o.ValidUntil, all.At), printable(o.Name))
 	}
 	w.Flush()
 	if !all.Since.IsZero() {
@@ -183,18 +183,25 @@ func counts(m map[string]uint64) string {
 	return strings.Join(l, ", ")
 }
 
-func listWords(l *certs.ListStatus, now time.Time) string {
-	switch {
-	case l == nil:
+func listWords(t certs.TrustStatus, now time.Time) string {
+	var all []string
+	for _, l := range t.Revocation {
+		s := fmt.Sprintf("%s old, %d entries, next in %s", span(now.Sub(l.ThisUpdate)), l.Entries, span(l.NextUpdate.Sub(now)))
+		switch l.State {
+		case "missing":
+			s = "MISSING (mode " + l.Mode + ")"
+		case "stale":
+			s = "STALE (mode " + l.Mode + "): " + s
+		}
+		all = append(all, s)
+	}
+	if t.Responder != "" {
+		all = append(all, "OCSP")
+	}
+	if len(all) == 0 {
 		return "none configured"
-	case l.State == "missing":
-		return "MISSING (mode " + l.Mode + ")"
 	}
-	s := fmt.Sprintf("%s old, %d entries, next in %s", span(now.Sub(l.ThisUpdate)), l.Entries, span(l.NextUpdate.Sub(now)))
-	if l.State == "stale" {
-		return "STALE (mode " + l.Mode + "): " + s
-	}
-	return s
+	return strings.Join(all, "; ")
 }
 
 func agreement(until string, now time.Time) string {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"reflect"
 	"sync"
 	"syscall"
 	"time"
@@ -158,6 +159,7 @@ type reloader struct {
 
 	mu      sync.Mutex
 	current *config.Config
+	refused []string // files with mistakes in what was refused last, relative to the configuration's folder
 }
 
 // reload loads and applies the configuration; on an error the former one stays
@@ -170,6 +172,12 @@ func (r *reloader) reload() error {
 	start := time.Now()
 	next, err := config.LoadWith(r.current, r.path)
 	if err != nil {
+		var all *config.Errors
+		if r.refused = nil; errors.As(err, &all) {
+			for _, p := range all.Problems {
+				r.refused = append(r.refused, p.File)
+			}
+		}
 		r.gateway.ReloadFailed(err)
 		r.log.Error("configuration refused; the former one stays in force", zap.Error(err))
 		return err
@@ -178,9 +186,12 @@ func (r *reloader) reload() error {
 		r.log.Error("configuration refused; the former one stays in force", zap.Error(err))
 		return err
 	}
-	r.current = next
+	if !reflect.DeepEqual(next.Admin, r.current.Admin) {
+		r.log.Warn("admin was changed; the admin listener itself changes only when the program starts anew", zap.String("listen", next.Admin.Listen))
+	}
+	r.current, r.refused = next, nil
 	r.log.Info("configuration applied", zap.String("hash", next.Hash), zap.Duration("took", time.Since(start)))
-	return errors.Join()
+	return nil
 }
 
 func (r *reloader) onSignal(ctx context.Context, hup <-chan os.Signal) {

@@ -350,6 +350,7 @@ func (c *conn) handle(r *http.Request) (keep, hijacked bool) {
 		return false, true
 	}
 	if aborted {
+		c.breakOff()
 		return false, false
 	}
 	if err := w.finish(); err != nil {
@@ -377,22 +378,55 @@ func (c *conn) runHandler(w *response, r *http.Request) (aborted bool) {
 	return false
 }
 
+const (
+	lingerTime  = 2 * time.Second        // in all
+	lingerPause = 500 * time.Millisecond // without anything coming
+	lingerBytes = 16 << 20
+)
+
 // linger gives the client time to read the last response before the
 // connection closes: closing with unread input resets it, and with the reset
-// the response may be lost (RFC 9112 9.6).
+// the response may be lost (RFC 9112 9.6). A client in the middle of an upload
+// has megabytes on their way; they are thrown away without being decrypted.
 func (c *conn) linger() {
-	if tc, ok := c.net.(interface{ CloseWrite() error }); ok {
-		if tc.CloseWrite() != nil {
+	if tc, ok := c.net.(interface{ CloseWrite() error }); ok && tc.CloseWrite() != nil {
+		return
+	}
+	raw := below(c.net)
+	end := time.Now().Add(lingerTime)
+	var b [8 << 10]byte
+	for n := 0; n < lingerBytes; {
+		deadline := time.Now().Add(lingerPause)
+		if deadline.After(end) {
+			deadline = end
+		}
+		raw.SetReadDeadline(deadline)
+		m, err := raw.Read(b[:])
+		if err != nil {
 			return
 		}
+		n += m
 	}
-	c.net.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-	var b [512]byte
-	for range 128 {
-		if _, err := c.in.src.Read(b[:]); err != nil {
-			return
-		}
+}
+
+// breakOff ends a connection in the middle of a response. It must not look like
+// an end: where the end of the connection is that of the body, only an error
+// tells a part from a whole. Not all clients miss TLS's close_notify, but all see
+// a reset.
+func (c *conn) breakOff() {
+	raw := below(c.net)
+	if t, ok := raw.(interface{ SetLinger(int) error }); ok {
+		t.SetLinger(0)
 	}
+	raw.Close()
+}
+
+// below is the connection that TLS stands on.
+func below(c net.Conn) net.Conn {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return t.NetConn()
+	}
+	return c
 }
 
 // release returns the buffers of a connection that waits.
