@@ -27,6 +27,28 @@ func acmeNode(t *testing.T) (*Manager, Config) {
 	}
 }
 
+// held waits for a certificate of a host to be in use.
+func held(t *testing.T, m *Manager, host string) *stapled {
+	t.Helper()
+	waitFor(t, "the certificate of "+host, func() bool { return m.acme.heldFor(host) != nil })
+	return m.acme.heldFor(host)
+}
+
+// waitFor polls for what other goroutines do.
+func waitFor(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(10 * time.Second)
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			t.Fatalf("%s: not within 10s", what)
+		}
+	}
+}
+
 // TestACMEDirectoryDown starts without the directory: handshakes fail and say
 // so, and other requests than challenges pass.
 func TestACMEDirectoryDown(t *testing.T) {
@@ -43,7 +65,7 @@ func TestACMEDirectoryDown(t *testing.T) {
 	if got := testutil.ToFloat64(m.acme.unavailable.WithLabelValues("a.example")); got != 2 {
 		t.Errorf("counted %v handshakes without a certificate, want 2", got)
 	}
-	if _, err := m.acme.certificate("a.example", &tls.ClientHelloInfo{}); !errors.Is(err, ErrNoCertificate) {
+	if _, err := m.acme.certificate("a.example"); !errors.Is(err, ErrNoCertificate) {
 		t.Errorf("got %v, want ErrNoCertificate", err)
 	}
 	passed := 0
@@ -79,7 +101,7 @@ func TestACMEStored(t *testing.T) {
 	}
 	s := build(t, m, config)
 	m.Activate(s)
-	m.acme.current.Load().wg.Wait()
+	held(t, m, "a.example")
 	srv := serve(t, s)
 	for _, sni := range []string{"a.example", "A.example"} {
 		if _, _, err := srv.dial(t, &tls.Config{ServerName: sni, RootCAs: n.roots}); err != nil {
@@ -94,7 +116,7 @@ func TestACMEStored(t *testing.T) {
 	// A host that is no longer configured is let go.
 	config.Hosts = []Host{{Name: "b.example", Service: "b"}}
 	m.Activate(build(t, m, config))
-	if m.acme.held("a.example") != nil {
+	if m.acme.heldFor("a.example") != nil {
 		t.Error("the certificate of a former host is still held")
 	}
 	m.Activate(build(t, m, Config{}))
@@ -111,11 +133,11 @@ func TestACMEOnlyConfiguredHosts(t *testing.T) {
 	s := build(t, m, config)
 	m.Activate(s)
 	for sni, want := range map[string]bool{"a.example": true, "b.example": false, "": false} {
-		c, err := s.ConfigFor(&tls.ClientHelloInfo{ServerName: sni, SupportedProtos: []string{acmeTLS}}, []string{"h2"})
+		c, err := s.ConfigFor(&tls.ClientHelloInfo{ServerName: sni, SupportedProtos: []string{ProtocolACME}}, []string{"h2"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := c.NextProtos[0] == acmeTLS; got != want {
+		if got := c.NextProtos[0] == ProtocolACME; got != want {
 			t.Errorf("%q: challenge: got %v, want %v", sni, got, want)
 		}
 	}
