@@ -29,6 +29,8 @@ type acmeHost struct {
 	done   chan struct{}
 	wake   chan struct{} // the certificate was revoked
 	config *certmagic.Config
+	asked  bool // for renewal information, since the process began
+	plain  bool // order without a word on what is replaced
 }
 
 // attemptKey finds in the context of certmagic's events the attempt that they
@@ -98,26 +100,47 @@ func (a *acmeManager) pass(ctx context.Context, r *acmeRun, h *acmeHost) (renewa
 	case <-ctx.Done():
 		return renewalPlan{}, ctx.Err()
 	}
-	// certmagic leaves alone what is in its cache.
-	r.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: h.name}})
 	config := *h.config
 	if plan := a.plan(ctx, h); plan.ari.HasWindow() {
 		// certmagic would renew at two thirds of the lifetime even if the authority
 		// suggests to do it later (RFC 9773, 4.2).
-		config.RenewalWindowRatio = lateShare
+		config.RenewalWindowRatio = plan.lateShare()
 	}
-	var err error
 	held := a.heldFor(h.name)
+	if lacking != nil {
+		h.asked = true // with the new one
+	}
+	force := true
 	switch {
 	case lacking != nil && !errors.Is(lacking, fs.ErrNotExist):
 		a.m.log.Error("the stored certificate can't be used and is replaced", zap.String("host", h.name), zap.Error(lacking))
-		err = config.RenewCertSync(ctx, h.name, true)
 	case lacking == nil && held.revoked.Load():
 		a.m.log.Error("the certificate was revoked and is replaced", zap.String("host", h.name))
-		err = config.RenewCertSync(ctx, h.name, true)
+	case lacking == nil && a.advisedNow(ctx, h, held):
+		a.m.log.Warn("the authority asks for the certificate to be renewed now", zap.String("host", h.name))
 	default:
-		err = config.ManageSync(ctx, []string{h.name})
+		force = false
 	}
+	order := func() error {
+		// certmagic leaves alone what is in its cache.
+		r.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: h.name}})
+		ctx := ctx
+		if h.plain {
+			// Which certmagic does in the third attempt of a row.
+			attempts := 2
+			ctx = context.WithValue(ctx, certmagic.AttemptsCtxKey, &attempts)
+		}
+		if force {
+			return config.RenewCertSync(ctx, h.name, true)
+		}
+		return config.ManageSync(ctx, []string{h.name})
+	}
+	err := order()
+	if !h.plain && misread(err) {
+		h.plain = true
+		err = order()
+	}
+	h.plain = err != nil && !h.plain
 	if obtained {
 		a.renewals.WithLabelValues(h.name, "success").Inc()
 		a.renewed.WithLabelValues(h.name, "success").SetToCurrentTime()
@@ -130,7 +153,45 @@ func (a *acmeManager) pass(ctx context.Context, r *acmeRun, h *acmeHost) (renewa
 		return renewalPlan{}, fmt.Errorf("what was obtained can't be used: %w", err)
 	}
 	a.tell(ctx, h, former, obtained)
-	return a.plan(ctx, h), nil
+	plan := a.plan(ctx, h)
+	if late := time.Since(plan.renew()); late > time.Minute && !obtained {
+		return plan, fmt.Errorf("the certificate should have been renewed %s ago, and was not", late.Round(time.Second))
+	}
+	return plan, nil
+}
+
+// misread reports whether an authority may have refused an order because of the
+// certificate that it was to replace (RFC 9773, 5): some know it no longer.
+func misread(err error) bool {
+	var p acme.Problem
+	return errors.As(err, &p) && (p.Type == acme.ProblemTypeMalformed || p.Type == acme.ProblemTypeServerInternal || p.Type == acme.ProblemTypeAlreadyReplaced)
+}
+
+// advisedNow asks the authority once after the process began, though it said
+// when it was asked before to come back later: whoever hears of a mass
+// revocation can restart the gateway.
+func (a *acmeManager) advisedNow(ctx context.Context, h *acmeHost, held *stapled) bool {
+	if h.asked {
+		return false
+	}
+	plan := a.plan(ctx, h)
+	if !plan.ari.HasWindow() {
+		h.asked = true
+	}
+	if h.asked || !time.Now().Before(plan.renew()) {
+		return false
+	}
+	issuer, ok := h.config.Issuers[0].(*certmagic.ACMEIssuer)
+	if !ok {
+		return false
+	}
+	info, err := issuer.GetRenewalInfo(ctx, certmagic.Certificate{Certificate: held.pair})
+	if err != nil {
+		a.m.log.Warn("no renewal information", zap.String("host", h.name), zap.Error(err))
+		return false
+	}
+	h.asked = true
+	return !time.Now().Before(info.SelectedTime)
 }
 
 // load takes what is stored for a host into use.
@@ -217,8 +278,9 @@ func pause(err error, failures int) time.Duration {
 }
 
 const (
-	earlyShare = 1.0 / 3  // of the lifetime is left when a certificate is renewed without other advice
-	lateShare  = 1.0 / 20 // of it is left when advice to wait no longer counts
+	earlyShare = 1.0 / 3   // of the lifetime is left when a certificate is renewed without other advice
+	lateShare  = 1.0 / 20  // of it is left when advice to wait no longer counts
+	lateLeft   = time.Hour // and at least this much, unless earlyShare comes first
 )
 
 // renewalPlan is when a certificate is to be renewed.
@@ -250,6 +312,12 @@ func (a *acmeManager) plan(ctx context.Context, h *acmeHost) (p renewalPlan) {
 	return p
 }
 
+// lateShare is how much of the lifetime has to be left at a renewal, whatever
+// the authority suggests: enough to try again when it can't be reached.
+func (p renewalPlan) lateShare() float64 {
+	return min(max(lateShare, float64(lateLeft)/float64(max(p.notAfter.Sub(p.notBefore), 1))), earlyShare)
+}
+
 // renew is the moment of the next renewal.
 func (p renewalPlan) renew() time.Time {
 	left := func(share float64) time.Time {
@@ -259,7 +327,7 @@ func (p renewalPlan) renew() time.Time {
 		return left(earlyShare)
 	}
 	at := p.ari.SelectedTime
-	if late := left(lateShare); at.IsZero() || late.Before(at) {
+	if late := left(p.lateShare()); at.IsZero() || late.Before(at) {
 		at = late
 	}
 	return at
