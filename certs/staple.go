@@ -204,10 +204,10 @@ func (ss *staples) refresh(ctx context.Context, c *stapled) {
 	case err == nil && a.Status == ocsp.Good:
 		c.tries = 0
 		c.revoked.Store(false)
-		c.use(raw, a)
 		if err := writeWhole(ss.file(c), raw); err != nil {
 			ss.manager.log.Warn("an OCSP answer could not be kept on disk", zap.String("certificate", c.name), zap.Error(err))
 		}
+		c.use(raw, a)
 		ss.manager.log.Info("an OCSP answer is shown", zap.String("certificate", c.name), zap.Time("next_update", a.NextUpdate.UTC()))
 		wait = max(min(a.ThisUpdate.Add(a.NextUpdate.Sub(a.ThisUpdate)/2).Sub(now), 12*time.Hour), 10*time.Second)
 	default:

@@ -38,7 +38,7 @@ var doors = map[string][]string{
 	"github.com/quic-go/quic-go":                              {"gateway"},
 	"github.com/corazawaf/coraza/v3":                          {"middleware/waf"},
 	"github.com/corazawaf/coraza-coreruleset":                 {"middleware/waf"},
-	"github.com/miekg/dns":                                    {"certs", "gateway/proxy"},
+	"github.com/miekg/dns":                                    {"certs"},
 	"golang.org/x/crypto":                                     {"certs"},
 	"go.yaml.in/yaml":                                         {"config"},
 	"github.com/andybalholm/brotli":                           {"middleware"},
