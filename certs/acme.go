@@ -226,8 +226,8 @@ func (a *acmeManager) start(c ACME) (*acmeRun, error) {
 	if storage == "" {
 		storage = filepath.Join(a.m.stateDir, "acme")
 	}
-	if err := privateFolder(storage); err != nil {
-		return nil, fmt.Errorf("tls.acme.storage: %w", err)
+	if err := privateFolder(storage); err != nil { // each attempt to obtain something will say more
+		a.m.log.Warn("the folder of tls.acme.storage can't be made private", zap.Error(err))
 	}
 	ports, err := holdPort()
 	if err != nil {

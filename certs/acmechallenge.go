@@ -51,7 +51,7 @@ func (a *acmeManager) asks(r *http.Request) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	host = strings.ToLower(host)
+	host = strings.ToLower(strings.Trim(host, "[]"))
 	s := a.m.active.Load()
 	return s != nil && slices.Contains(s.acmeHosts, host) && !s.acme.byDNS(host)
 }

@@ -117,7 +117,6 @@ func (a *acmeManager) pass(ctx context.Context, r *acmeRun, h *acmeHost) (renewa
 	case lacking == nil && held.revoked.Load():
 		a.m.log.Error("the certificate was revoked and is replaced", zap.String("host", h.name))
 	case lacking == nil && a.advisedNow(ctx, h, held):
-		a.m.log.Warn("the authority asks for the certificate to be renewed now", zap.String("host", h.name))
 	default:
 		force = false
 	}
@@ -191,7 +190,11 @@ func (a *acmeManager) advisedNow(ctx context.Context, h *acmeHost, held *stapled
 		return false
 	}
 	h.asked = true
-	return !time.Now().Before(info.SelectedTime)
+	if time.Now().Before(info.SelectedTime) {
+		return false
+	}
+	a.m.log.Warn("the authority asks for the certificate to be renewed now", zap.String("host", h.name), zap.String("explanation", info.ExplanationURL))
+	return true
 }
 
 // load takes what is stored for a host into use.

@@ -553,6 +553,15 @@ func TestE2EACMEDown(t *testing.T) {
 	if now, err := n.served("a.e2e.example"); err != nil || !now.Equal(first) {
 		t.Errorf("under a wrong directory: %v, %v", now, err)
 	}
+
+	// The authority comes back without any memory of the account.
+	p.start(t)
+	n.configure(t, p, "a.e2e.example, b.e2e.example", "")
+	if out, err := exec.Command(bin, "reload", "-config", n.dir).CombinedOutput(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	n.wait(t, "b.e2e.example", p.roots(t))
+
 	n.configure(t, p, "a.e2e.example", "directory: http://127.0.0.1/dir")
 	if out, _ := exec.Command(bin, "check", "-config", n.dir).CombinedOutput(); !strings.Contains(string(out), "tls.acme.directory must be an https URL") {
 		t.Errorf("check says %s", out)
