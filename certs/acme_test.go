@@ -326,7 +326,7 @@ func TestPause(t *testing.T) {
 		{down, 0, 2 * time.Second}, {down, 3, 16 * time.Second}, {down, 100, time.Minute},
 		{limited, 0, time.Minute}, {limited, 2, 4 * time.Minute}, {limited, 100, time.Hour},
 		{acme.Problem{Status: 503}, 0, 2 * time.Second},
-		{errors.New("anything"), 0, time.Minute},
+		{errors.New("anything"), 0, 2 * time.Second}, {errors.New("anything"), 100, 10 * time.Minute},
 	} {
 		if got := pause(tt.err, tt.failures); got < tt.want*9/10 || got > tt.want*11/10+1 {
 			t.Errorf("%v, %d failures: %s, want about %s", tt.err, tt.failures, got, tt.want)

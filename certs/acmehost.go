@@ -270,11 +270,14 @@ func (a *acmeManager) revokedNow() {
 // pause is how long to wait after a failure: an authority that can't be reached
 // is asked again soon; one that refused counts attempts, and is spared.
 func pause(err error, failures int) time.Duration {
-	first, most := time.Minute, time.Hour
+	first, most := 2*time.Second, 10*time.Minute // such as a record of dns-01 that did not show
 	var refused acme.Problem
 	var network net.Error
-	if !errors.As(err, &refused) && errors.As(err, &network) || refused.Status >= 500 {
-		first, most = 2*time.Second, time.Minute
+	switch {
+	case errors.As(err, &refused) && refused.Status < 500:
+		first, most = time.Minute, time.Hour
+	case errors.As(err, &refused), errors.As(err, &network):
+		most = time.Minute
 	}
 	wait := min(first<<min(failures, 10), most)
 	return wait*9/10 + rand.N(wait/5+1)
