@@ -55,7 +55,7 @@ type stapled struct {
 
 func newStaples(m *Manager) *staples {
 	return &staples{
-		manager: m, dir: filepath.Join(m.stateDir, "ocsp"), all: map[string]*stapled{}, active: map[*stapled]bool{}, wake: make(chan struct{}, 1),
+		manager: m, dir: filepath.Join(m.stateDir, "staples"), all: map[string]*stapled{}, active: map[*stapled]bool{}, wake: make(chan struct{}, 1),
 		client: &http.Client{
 			Timeout:   10 * time.Second,
 			Transport: &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10, Proxy: http.ProxyFromEnvironment},

@@ -21,17 +21,17 @@ import (
 	"golang.org/x/crypto/ocsp"
 )
 
-// responder answers OCSP questions with whatever answer makes of them.
-type responder struct {
+// issuerOfServers answers OCSP questions with whatever answer makes of them.
+type issuerOfServers struct {
 	ca     *authority
 	url    string
 	asked  atomic.Int64
 	answer atomic.Pointer[func(q *ocsp.Request, w http.ResponseWriter)]
 }
 
-func newResponder(t *testing.T) *responder {
+func newIssuerOfServers(t *testing.T) *issuerOfServers {
 	t.Helper()
-	r := &responder{ca: newAuthority(t, "Server CA", nil)}
+	r := &issuerOfServers{ca: newAuthority(t, "Server CA", nil)}
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.asked.Add(1)
 		b, err := io.ReadAll(req.Body)
@@ -51,10 +51,10 @@ func newResponder(t *testing.T) *responder {
 	return r
 }
 
-func (r *responder) answers(f func(*ocsp.Request, http.ResponseWriter)) { r.answer.Store(&f) }
+func (r *issuerOfServers) answers(f func(*ocsp.Request, http.ResponseWriter)) { r.answer.Store(&f) }
 
 // sign answers good, but for what change makes of it.
-func (r *responder) sign(t *testing.T, change func(*ocsp.Response)) func(*ocsp.Request, http.ResponseWriter) {
+func (r *issuerOfServers) sign(t *testing.T, change func(*ocsp.Response)) func(*ocsp.Request, http.ResponseWriter) {
 	return func(q *ocsp.Request, w http.ResponseWriter) {
 		a := ocsp.Response{Status: ocsp.Good, SerialNumber: q.SerialNumber, ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(time.Hour)}
 		if change != nil {
@@ -64,7 +64,7 @@ func (r *responder) sign(t *testing.T, change func(*ocsp.Response)) func(*ocsp.R
 	}
 }
 
-func (r *responder) write(t *testing.T, w http.ResponseWriter, a ocsp.Response, by *x509.Certificate, key *ecdsa.PrivateKey) {
+func (r *issuerOfServers) write(t *testing.T, w http.ResponseWriter, a ocsp.Response, by *x509.Certificate, key *ecdsa.PrivateKey) {
 	b, err := ocsp.CreateResponse(r.ca.cert, by, a, key)
 	if err != nil {
 		t.Error(err)
@@ -73,7 +73,7 @@ func (r *responder) write(t *testing.T, w http.ResponseWriter, a ocsp.Response, 
 }
 
 // config serves one certificate of the responder's authority.
-func (r *responder) config(t *testing.T, withIssuer bool) Config {
+func (r *issuerOfServers) config(t *testing.T, withIssuer bool) Config {
 	t.Helper()
 	key := newKey(t)
 	leaf := create(t, &x509.Certificate{
@@ -103,7 +103,7 @@ func running(t *testing.T, m *Manager) {
 	t.Cleanup(func() { cancel(); <-done })
 }
 
-func (r *responder) dial(t *testing.T, srv *server) []byte {
+func (r *issuerOfServers) dial(t *testing.T, srv *server) []byte {
 	t.Helper()
 	roots := x509.NewCertPool()
 	roots.AddCert(r.ca.cert)
@@ -119,7 +119,7 @@ func (r *responder) dial(t *testing.T, srv *server) []byte {
 // longer once its time is over.
 func TestStaple(t *testing.T) {
 	t.Parallel()
-	r := newResponder(t)
+	r := newIssuerOfServers(t)
 	m := newManager(t)
 	config := r.config(t, true)
 	s := build(t, m, config)
@@ -160,7 +160,7 @@ func TestStaple(t *testing.T) {
 // TestStapleNeverBlocks: a responder that hangs costs the answer, not the handshake.
 func TestStapleNeverBlocks(t *testing.T) {
 	t.Parallel()
-	r := newResponder(t)
+	r := newIssuerOfServers(t)
 	hang := make(chan struct{})
 	r.answers(func(*ocsp.Request, http.ResponseWriter) { <-hang })
 	m := newManager(t)
@@ -181,7 +181,7 @@ func TestStapleNeverBlocks(t *testing.T) {
 // TestStapleAnswers lists what is not shown.
 func TestStapleAnswers(t *testing.T) {
 	t.Parallel()
-	r := newResponder(t)
+	r := newIssuerOfServers(t)
 	other := newAuthority(t, "Other CA", nil)
 	delegate := func(change func(*x509.Certificate)) func(*ocsp.Request, http.ResponseWriter) {
 		key := newKey(t)

@@ -39,7 +39,6 @@ var doors = map[string][]string{
 	"github.com/corazawaf/coraza/v3":                          {"middleware/waf"},
 	"github.com/corazawaf/coraza-coreruleset":                 {"middleware/waf"},
 	"github.com/miekg/dns":                                    {"certs"},
-	"golang.org/x/crypto":                                     {"certs"},
 	"go.yaml.in/yaml":                                         {"config"},
 	"github.com/andybalholm/brotli":                           {"middleware"},
 	"github.com/klauspost/compress":                           {"middleware"},

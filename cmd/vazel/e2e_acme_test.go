@@ -324,7 +324,7 @@ func TestE2EACMEReplace(t *testing.T) {
 	// Revoked while the gateway was down: the kept answer still says good, so the
 	// responder is made to be asked again.
 	revoked.Store(first.SerialNumber)
-	if err := os.RemoveAll(filepath.Join(n.dir, "state", "ocsp")); err != nil {
+	if err := os.RemoveAll(filepath.Join(n.dir, "state", "staples")); err != nil {
 		t.Fatal(err)
 	}
 	n.start(t)
