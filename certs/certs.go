@@ -117,7 +117,7 @@ type KeyPair struct {
 	Key unit.Secret `yaml:"key"`
 }
 
-// ACME is the authority from which certificates are obtained for the configured hosts that no certificate file covers.
+// ACME is the authority from which certificates are obtained for the configured hosts that no certificate file covers. Nothing else is ever asked for.
 type ACME struct {
 	// Directory is the URL of the ACME directory.
 	Directory string `yaml:"directory"`
@@ -127,10 +127,38 @@ type ACME struct {
 	CA string `yaml:"ca"`
 	// EAB binds the account to one that the authority already knows (RFC 8555, 7.3.4), if it demands that.
 	EAB EAB `yaml:"eab"`
-	// Profile is the authority's name for the kind of certificate that is asked for; default: the authority's own choice.
+	// Profile is the authority's name for the kind of certificate that is asked for; default: the authority's own choice. A change counts from the next renewal.
 	Profile string `yaml:"profile"`
-	// Storage is the folder of accounts and certificates; default: acme below $STATE_DIRECTORY, or below the configuration's folder.
+	// Challenges are the ways in which the authority may be shown that a host is ours: http-01 (needs a listener with redirect: https that is reached on port 80), tls-alpn-01 (needs a listener that is reached on port 443) and dns-01 (needs dns). With others beside it dns-01 is used for wildcard hosts only, which nothing else can prove; alone it is used for every host. Default: http-01 and tls-alpn-01, and dns-01 if dns is set.
+	Challenges []string `yaml:"challenges"`
+	// DNS is how dns-01 writes its records.
+	DNS *ACMEDNS `yaml:"dns"`
+	// Storage is the folder of accounts and certificates, which several nodes may share: one of them renews, all of them serve. Default: acme below $STATE_DIRECTORY, or below the configuration's folder.
 	Storage string `yaml:"storage"`
+}
+
+// ACMEDNS is how the record of a DNS-01 challenge comes into the zone.
+type ACMEDNS struct {
+	// RFC2136 writes the record by a dynamic update of the zone's primary server.
+	RFC2136 *RFC2136 `yaml:"rfc2136"`
+	// Check lists servers, as host:port, that must show the record before the authority is told to look, such as the zone's secondaries; default: only the server that was updated.
+	Check []string `yaml:"check"`
+	// Timeout is how long to wait for that; default: 2m.
+	Timeout unit.Duration `yaml:"timeout"`
+}
+
+// RFC2136 is a name server that takes dynamic updates (RFC 2136), signed with TSIG (RFC 8945).
+type RFC2136 struct {
+	// Server is the zone's primary name server, as host:port.
+	Server string `yaml:"server"`
+	// Zone is the zone that holds the records; default: what the server says.
+	Zone string `yaml:"zone"`
+	// KeyName is the name of the TSIG key.
+	KeyName string `yaml:"key_name"`
+	// Algorithm is that of the key: hmac-sha256, hmac-sha384 or hmac-sha512; default: hmac-sha256.
+	Algorithm string `yaml:"algorithm"`
+	// Secret refers to the TSIG key, in base64, as ${file:PATH} or ${env:NAME}.
+	Secret unit.Secret `yaml:"secret"`
 }
 
 // EAB is an external account binding.

@@ -15,7 +15,7 @@ import (
 type collector struct {
 	m *Manager
 
-	notAfter, notBefore, info, listNext, listSuccess, listEntries, listFresh, mode, answers *prometheus.Desc
+	notAfter, notBefore, info, fileValid, staple, listNext, listSuccess, listEntries, listFresh, mode, answers *prometheus.Desc
 }
 
 func newCollector(m *Manager) *collector {
@@ -26,6 +26,8 @@ func newCollector(m *Manager) *collector {
 		notAfter:    prometheus.NewDesc("vazel_certificate_not_after_timestamp_seconds", "End of the certificate's validity. Kind client: of the certificates that proved an organization within 35 days and were not replaced, the one that ends first.", cert, nil),
 		notBefore:   prometheus.NewDesc("vazel_certificate_not_before_timestamp_seconds", "Begin of the certificate's validity.", cert, nil),
 		info:        prometheus.NewDesc("vazel_certificate_info", "The certificate that is in use under a configured name.", []string{"kind", "name", "issuer", "serial", "sha256"}, nil),
+		fileValid:   prometheus.NewDesc("vazel_certificate_file_valid", "Whether the certificate of tls.certificates is served as its files are; 0: they can't be used, and the former one is served.", []string{"name"}, nil),
+		staple:      prometheus.NewDesc("vazel_ocsp_staple_next_update_timestamp_seconds", "nextUpdate of the OCSP answer that was got last for a server certificate whose issuer names a responder; 0: none yet. In the past: no longer shown.", []string{"name"}, nil),
 		listNext:    prometheus.NewDesc("vazel_revocation_list_next_update_timestamp_seconds", "nextUpdate of the revocation list.", ca, nil),
 		listSuccess: prometheus.NewDesc("vazel_revocation_list_last_success_timestamp_seconds", "When the revocation list was got last.", ca, nil),
 		listEntries: prometheus.NewDesc("vazel_revocation_list_entries", "Certificates on the revocation list.", ca, nil),
@@ -37,7 +39,7 @@ func newCollector(m *Manager) *collector {
 
 // Describe implements prometheus.Collector.
 func (c *collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.notAfter, c.notBefore, c.info, c.listNext, c.listSuccess, c.listEntries, c.listFresh, c.mode, c.answers} {
+	for _, d := range []*prometheus.Desc{c.notAfter, c.notBefore, c.info, c.fileValid, c.staple, c.listNext, c.listSuccess, c.listEntries, c.listFresh, c.mode, c.answers} {
 		ch <- d
 	}
 	for _, v := range []prometheus.Collector{c.m.lists.fetches, c.m.lists.unknown, c.m.responders.requests, c.m.acme.renewals, c.m.acme.renewed, c.m.acme.unavailable} {
@@ -65,13 +67,27 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		sum := sha256.Sum256(x.Raw)
 		ch <- prometheus.MustNewConstMetric(c.info, prometheus.GaugeValue, 1, kind, name, strings.ToValidUTF8(x.Issuer.CommonName, "?"), x.SerialNumber.Text(16), hex.EncodeToString(sum[:]))
 	}
+	server := func(name string, x *stapled) {
+		if x == nil || seen[[2]string{"server", name}] {
+			return
+		}
+		one("server", name, x.pair.Leaf)
+		if x.responder != "" {
+			ch <- prometheus.MustNewConstMetric(c.staple, prometheus.GaugeValue, float64(x.next.Load()), name)
+		}
+	}
 	for _, f := range s.certificates {
-		one("server", f.name, f.pair.Leaf)
+		if !seen[[2]string{"server", f.name}] {
+			valid := 1.0
+			if f.bad != nil {
+				valid = 0
+			}
+			ch <- prometheus.MustNewConstMetric(c.fileValid, prometheus.GaugeValue, valid, f.name)
+		}
+		server(f.name, f.stapled)
 	}
 	for _, host := range s.acmeHosts {
-		if cert := c.m.acme.held(host); cert != nil {
-			one("server", host, cert)
-		}
+		server(host, c.m.acme.heldFor(host))
 	}
 	now := time.Now()
 	for _, o := range s.organizations {

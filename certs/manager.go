@@ -15,16 +15,17 @@ import (
 type Options struct {
 	Log        *zap.Logger
 	Registerer prometheus.Registerer // for the metrics of certificates and revocation
-	StateDir   string                // for ACME storage and revocation lists; made if absent
+	StateDir   string                // for ACME storage, staples and revocation lists; made if absent
 }
 
-// Manager holds what outlives a configuration: ACME, revocation lists, session
-// ticket keys. Its methods may be called at the same time, Activate not twice.
+// Manager holds what outlives a configuration: ACME, OCSP staples, revocation
+// lists, session ticket keys. Its methods may be called at the same time, Activate not twice.
 type Manager struct {
 	log        *zap.Logger
 	stateDir   string
 	tickets    *tickets
 	acme       *acmeManager
+	staples    *staples
 	lists      *lists
 	seen       *seen
 	responders *responders
@@ -39,6 +40,7 @@ type Manager struct {
 func NewManager(o Options) *Manager {
 	m := &Manager{log: o.Log, stateDir: o.StateDir, tickets: newTickets()}
 	m.acme = newACME(m)
+	m.staples = newStaples(m)
 	m.lists = newLists(m)
 	m.seen = newSeen(o.Log, o.StateDir)
 	m.responders = newResponders(m)
@@ -75,6 +77,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	wg.Go(func() { m.watchTime(ctx) })
 	wg.Go(func() { m.turnTickets(ctx) })
 	wg.Go(func() { m.seen.run(ctx) })
+	wg.Go(func() { m.staples.run(ctx) })
 	wg.Wait()
 	m.acme.stop()
 	return ctx.Err()
@@ -135,6 +138,7 @@ func (m *Manager) Activate(s *Set) {
 	m.responders.use(s)
 	s.warnOfRevocation(time.Now())
 	m.acme.manage(s)
+	m.staples.keep()
 }
 
 // HTTPChallenge answers ACME HTTP-01 challenges and passes other requests on.

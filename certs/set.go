@@ -41,8 +41,10 @@ type Set struct {
 
 // served is a certificate from files.
 type served struct {
+	*stapled
 	name string // file
-	pair tls.Certificate
+	from string // the files, as they are configured
+	bad  error  // why the files can't be used and the former certificate is served; nil if they can
 }
 
 // hostTLS holds the prepared configurations of one host, by offered protocols.
@@ -70,21 +72,21 @@ func (m *Manager) Build(c Config) (*Set, error) {
 	}
 	broken := false
 	for i, k := range c.TLS.Certificates {
-		pair, _, err := LoadKeyPair(k)
+		c, err := m.serve(k)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("tls.certificates[%d]: %w", i, err))
 			broken = true
 			continue
 		}
-		s.certificates = append(s.certificates, &served{k.Cert, pair})
-		s.warnOf(k.Cert, pair.Leaf, time.Now())
+		s.certificates = append(s.certificates, c)
+		s.warnOf(k.Cert, c.pair.Leaf, time.Now())
 	}
 	if err := s.loadOrganizations(c.Organizations); err != nil {
 		errs = append(errs, err)
 	}
 	if s.acme != nil {
-		if err := m.acme.check(s.acme); err != nil {
-			errs = append(errs, err)
+		for _, p := range s.acme.Problems() {
+			errs = append(errs, p.Err)
 		}
 	}
 	for _, h := range c.Hosts {
@@ -97,6 +99,26 @@ func (m *Manager) Build(c Config) (*Set, error) {
 	}
 	s.addFallback()
 	return s, nil
+}
+
+// serve reads a certificate from files. Files that can't be used, such as a new
+// certificate beside the former key, leave in force what is served from them
+// now, if anything is.
+func (m *Manager) serve(k KeyPair) (*served, error) {
+	from := k.Cert + "\x00" + k.Key.Ref
+	pair, _, err := LoadKeyPair(k)
+	if err == nil {
+		return &served{stapled: m.staples.find(k.Cert, pair), name: k.Cert, from: from}, nil
+	}
+	if s := m.active.Load(); s != nil {
+		for _, c := range s.certificates {
+			if c.from == from {
+				m.log.Error("certificate files can't be used; the former certificate is served", zap.String("certificate", k.Cert), zap.Time("not_after", c.pair.Leaf.NotAfter.UTC()), zap.Error(err))
+				return &served{stapled: c.stapled, name: c.name, from: from, bad: err}, nil
+			}
+		}
+	}
+	return nil, err
 }
 
 // warnOf notes what is wrong with a certificate that is served all the same: an
@@ -127,13 +149,13 @@ func (s *Set) addHost(h Host) error {
 	t := s.prepare(name, h.MTLS)
 	switch files := s.filesFor(name); {
 	case len(files) > 0:
-		t.base.Certificates = files
-	case s.acme != nil && !wild:
+		t.base.GetCertificate = files.choose
+	case s.acme != nil && (!wild || s.acme.Wildcards()):
 		s.acmeHosts = append(s.acmeHosts, name)
 		acme := s.manager.acme
-		t.base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return acme.certificate(name, hello) }
+		t.base.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return acme.certificate(name) }
 	case s.acme != nil:
-		return fmt.Errorf("host %q of service %q: no certificate in tls.certificates covers it, and ACME can't prove a wildcard by HTTP-01 or TLS-ALPN-01", name, h.Service)
+		return fmt.Errorf("host %q of service %q: no certificate in tls.certificates covers it, and ACME can prove a wildcard only by dns-01", name, h.Service)
 	default:
 		return fmt.Errorf("host %q of service %q: no certificate in tls.certificates covers it, and tls.acme is not set", name, h.Service)
 	}
@@ -149,31 +171,59 @@ func (s *Set) addFallback() {
 	t := s.prepare("", MTLSOff)
 	switch {
 	case len(s.certificates) > 0:
-		t.base.Certificates = []tls.Certificate{s.certificates[0].pair}
+		t.base.GetCertificate = choice{s.certificates[0].stapled}.choose
 	case len(s.acmeHosts) > 0:
 		acme, first := s.manager.acme, s.acmeHosts[0]
-		t.base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return acme.certificate(first, hello) }
+		t.base.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return acme.certificate(first) }
 	default:
 		return
 	}
 	s.fallback = t
 }
 
-// filesFor are the certificates from files that cover a host, those first that
-// are valid now. TLS takes the first whose kind of key the client knows.
-func (s *Set) filesFor(name string) []tls.Certificate {
-	now := time.Now()
-	var good, bad []tls.Certificate
+// choice is the certificates of one host, of which each has its own kind of key
+// or time.
+type choice []*stapled
+
+// filesFor are the certificates from files that cover a host.
+func (s *Set) filesFor(name string) (l choice) {
 	for _, c := range s.certificates {
-		switch leaf := c.pair.Leaf; {
-		case !Covers(leaf, name):
-		case now.After(leaf.NotAfter) || now.Before(leaf.NotBefore):
-			bad = append(bad, c.pair)
-		default:
-			good = append(good, c.pair)
+		if Covers(c.pair.Leaf, name) {
+			l = append(l, c.stapled)
 		}
 	}
-	return append(good, bad...)
+	return l
+}
+
+// choose takes the first certificate that is valid now and whose kind of key the
+// client knows. Without one it still shows some certificate: the client's
+// message says more than an alert.
+func (l choice) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if len(l) == 1 {
+		return l[0].current(), nil
+	}
+	now := time.Now()
+	var known, valid *stapled
+	for _, c := range l {
+		in := !now.Before(c.pair.Leaf.NotBefore) && !now.After(c.pair.Leaf.NotAfter)
+		if in && valid == nil {
+			valid = c
+		}
+		if hello.SupportsCertificate(&c.pair) == nil {
+			if in {
+				return c.current(), nil
+			}
+			if known == nil {
+				known = c
+			}
+		}
+	}
+	for _, c := range []*stapled{known, valid} {
+		if c != nil {
+			return c.current(), nil
+		}
+	}
+	return l[0].current(), nil
 }
 
 // Covers reports whether a certificate is good for a host; for *.example it has
@@ -211,7 +261,7 @@ func (s *Set) prepare(host string, mtls MTLS) *hostTLS {
 // configured, or none, gets the first certificate and is never asked for one.
 func (s *Set) ConfigFor(hello *tls.ClientHelloInfo, protos []string) (*tls.Config, error) {
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
-	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmeTLS && slices.Contains(s.acmeHosts, name) {
+	if s.challenged(hello, name) {
 		return s.manager.acme.challengeConfig()
 	}
 	h := s.hosts[name]

@@ -77,19 +77,9 @@ func (t *tree) checkMain() {
 		}
 		t.checkKeyPair(n, k, true)
 	}
-	if a := c.TLS.ACME; a != nil {
+	if c.TLS.ACME != nil {
 		_, n := get(tls, "acme")
-		if u, err := url.Parse(a.Directory); err != nil || u.Scheme != "https" || u.Host == "" {
-			_, d := get(n, "directory")
-			t.problem(orNode(d, n), "tls.acme.directory must be an https URL")
-		}
-		if a.CA != "" {
-			_, ca := get(n, "ca")
-			t.file1(ca, &a.CA)
-		}
-		if a.Storage != "" {
-			a.Storage = t.abs(a.Storage)
-		}
+		t.checkACME(n, c.TLS.ACME)
 	}
 	_, admin := get(root, "admin")
 	if _, n := get(admin, "listen"); n != nil && !strings.HasPrefix(n.Value, "unix:") {
@@ -219,6 +209,43 @@ func (t *tree) secret(n *yaml.Node, s *unit.Secret) {
 	}
 }
 
+// checkACME makes paths absolute, reads secrets, and reports what certs says.
+func (t *tree) checkACME(n *yaml.Node, a *certs.ACME) {
+	if a.CA != "" {
+		_, ca := get(n, "ca")
+		before := len(t.errs.Problems)
+		if t.file1(ca, &a.CA); len(t.errs.Problems) > before {
+			return
+		}
+	}
+	if a.Storage != "" {
+		a.Storage = t.abs(a.Storage)
+	}
+	before := len(t.errs.Problems)
+	if !a.EAB.HMACKey.IsZero() {
+		_, eab := get(n, "eab")
+		_, key := get(eab, "hmac_key")
+		t.secret(key, &a.EAB.HMACKey)
+	}
+	if a.DNS != nil && a.DNS.RFC2136 != nil && !a.DNS.RFC2136.Secret.IsZero() {
+		_, dns := get(n, "dns")
+		_, update := get(dns, "rfc2136")
+		_, key := get(update, "secret")
+		t.secret(key, &a.DNS.RFC2136.Secret)
+	}
+	if len(t.errs.Problems) > before {
+		return
+	}
+	for _, p := range a.Problems() {
+		_, at := get(n, p.Key)
+		t.problem(orNode(at, n), "%v", p.Err)
+	}
+	redirects := slices.ContainsFunc(t.config.Listen, func(l Listen) bool { return l.Redirect != "" })
+	if _, at := get(n, "challenges"); a.Answers("http-01") && !redirects && (at != nil || !a.Answers("tls-alpn-01")) {
+		t.warn(orNode(at, n), "http-01 is answered only by a listener with redirect: https, and there is none")
+	}
+}
+
 func (t *tree) checkKeyPair(n *yaml.Node, k *certs.KeyPair, server bool) {
 	_, cert := get(n, "cert")
 	_, key := get(n, "key")
@@ -229,6 +256,9 @@ func (t *tree) checkKeyPair(n *yaml.Node, k *certs.KeyPair, server bool) {
 		return
 	}
 	before := len(t.errs.Problems)
+	if server {
+		defer func() { t.keepFormer(k, before) }()
+	}
 	t.file1(cert, &k.Cert)
 	if !k.Key.IsZero() {
 		t.secret(key, &k.Key)
@@ -243,6 +273,22 @@ func (t *tree) checkKeyPair(n *yaml.Node, k *certs.KeyPair, server bool) {
 	}
 	if server {
 		t.leaves = append(t.leaves, pair.Leaf)
+	}
+}
+
+// keepFormer turns what was found wrong with the files of a server certificate
+// into warnings, if a certificate from them is served now.
+func (t *tree) keepFormer(k *certs.KeyPair, before int) {
+	found := t.errs.Problems[before:]
+	if len(found) == 0 || t.previous == nil || !slices.ContainsFunc(t.previous.TLS.Certificates, func(p certs.KeyPair) bool {
+		return p.Cert == k.Cert && p.Key.Ref == k.Key.Ref
+	}) {
+		return
+	}
+	t.kept = true
+	for i := range found {
+		found[i].Warning = true
+		found[i].Message += "; the former certificate is served"
 	}
 }
 
@@ -455,10 +501,11 @@ func (t *tree) checkHosts(n *yaml.Node, where string, s *Service) {
 		})
 		switch acme := t.config.TLS.ACME; {
 		case covered || len(t.leaves) == 0 && acme == nil: // the latter is an error of its own
+		case t.kept: // what is served in their place is known to certs
 		case acme == nil:
 			t.bad(h, "", "no certificate of tls.certificates covers host %q, and tls.acme is not set", name)
-		case strings.HasPrefix(name, "*."):
-			t.bad(h, "", "no certificate of tls.certificates covers host %q, and ACME proves wildcards only by DNS-01, which is not supported", name)
+		case strings.HasPrefix(name, "*.") && !acme.Wildcards():
+			t.bad(h, "", "no certificate of tls.certificates covers host %q, and ACME proves wildcards only by dns-01: set tls.acme.dns", name)
 		}
 	}
 }

@@ -78,19 +78,20 @@ type Route struct {
 
 // Load reads the node's configuration at path: a file, or a folder with
 // vazel.yaml. Every mistake of every file is in the error, an *Errors.
-func Load(path string) (*Config, error) { return load(path, nil) }
+func Load(path string) (*Config, error) { return load(path, nil, nil) }
 
 // LoadWith is Load for a reload: a drop-in file with a mistake keeps its last
 // good version, which previous holds, and the rest goes live; Config.Files
 // says which. A mistake in the main file, or one that no file alone is to blame
-// for, is an error.
+// for, is an error. Files of a server certificate that can't be used, as while
+// they are being replaced, are a warning: the former certificate is served.
 func LoadWith(previous *Config, path string) (*Config, error) {
 	if previous == nil {
 		return Load(path)
 	}
 	replaced := map[string][]byte{}
 	for {
-		c, err := load(path, replaced)
+		c, err := load(path, replaced, previous)
 		if err == nil {
 			for i, f := range c.Files {
 				if _, ok := replaced[f.Path]; ok {
@@ -118,7 +119,7 @@ func LoadWith(previous *Config, path string) (*Config, error) {
 	}
 }
 
-func load(path string, replaced map[string][]byte) (*Config, error) {
+func load(path string, replaced map[string][]byte, previous *Config) (*Config, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, "vazel.yaml")
 	}
@@ -150,7 +151,7 @@ func load(path string, replaced map[string][]byte) (*Config, error) {
 	for _, s := range l.include(main, c.Include) {
 		read(s)
 	}
-	t := &tree{loader: l, config: c, main: main, organizations: map[string]*yaml.Node{}, profiles: map[string]*yaml.Node{}, services: map[string]*yaml.Node{}}
+	t := &tree{loader: l, config: c, previous: previous, main: main, organizations: map[string]*yaml.Node{}, profiles: map[string]*yaml.Node{}, services: map[string]*yaml.Node{}}
 	for _, s := range l.sources {
 		if s.root != nil {
 			t.collect(s)

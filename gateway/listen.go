@@ -20,6 +20,7 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
+	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/middleware"
 )
@@ -300,6 +301,10 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 	}
 	raw.SetDeadline(time.Time{})
 	cs := tc.ConnectionState()
+	if cs.NegotiatedProtocol == certs.ProtocolACME { // a challenge, which ends here (RFC 8737, 3)
+		tc.Close()
+		return
+	}
 	g.metrics.requests.Handshake(s.address, "tcp", &cs, time.Since(start))
 	c.sni = serverName(cs.ServerName)
 	if cs.NegotiatedProtocol == "h2" {

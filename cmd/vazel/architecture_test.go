@@ -38,6 +38,7 @@ var doors = map[string][]string{
 	"github.com/quic-go/quic-go":                              {"gateway"},
 	"github.com/corazawaf/coraza/v3":                          {"middleware/waf"},
 	"github.com/corazawaf/coraza-coreruleset":                 {"middleware/waf"},
+	"github.com/miekg/dns":                                    {"certs"},
 	"go.yaml.in/yaml":                                         {"config"},
 	"github.com/andybalholm/brotli":                           {"middleware"},
 	"github.com/klauspost/compress":                           {"middleware"},
