@@ -21,7 +21,7 @@ var layers = [][]string{
 	{"cmd/vazel"},
 	{"gateway/admin"},
 	{"gateway"},
-	{"gateway/h1"},
+	{"gateway/h1", "gateway/h2"},
 	{"config"},
 	{"gateway/proxy"},
 	{"middleware"},
