@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/gateway/h2"
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
@@ -21,6 +22,9 @@ type conn struct {
 	sni    string // canonical server name of the handshake, or ""
 	close  func() // at once
 	proven atomic.Pointer[proven]
+	h2     *h2.Conn // nil unless HTTP/2
+
+	requests atomic.Int64 // over TCP
 }
 
 // proven is what a connection's certificate proved at some state of trust.

@@ -44,7 +44,6 @@ type Gateway struct {
 	redirector http.Handler // of plain requests
 	snapshot   atomic.Pointer[snapshot]
 	servers    atomic.Pointer[servers]
-	quicConns  sync.Map // *quic.Conn -> *conn, until its context is made
 
 	base     context.Context // of every connection; ends after the drain
 	cancel   context.CancelFunc

@@ -31,6 +31,9 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	limits := &snap.config.Limits
+	if c.Protocol != "h3" && c.requests.Add(1) >= int64(limits.MaxRequests) {
+		w.Header()["Connection"] = []string{"close"} // in HTTP/2 the server sends GOAWAY for it
+	}
 
 	if d, status := checkHead(r, limits); status != 0 {
 		g.reject(w, r, status, d)
@@ -102,10 +105,13 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 		rate = 0
 	}
 	rc := http.NewResponseController(w)
-	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+	if r.Body != nil && r.Body != http.NoBody && (r.ContentLength != 0 || r.ProtoMajor > 1 && r.Header["Content-Length"] != nil) {
 		r.Body = newStallBody(r.Body, rc, pace{still: limits.BodyTimeout.Std(), rate: rate})
+		if r.ProtoMajor > 1 && r.ContentLength >= 0 && !exactBody(w, r) {
+			return
+		}
 	}
-	sw := newStallWriter(w, rc, pace{still: limits.WriteTimeout.Std(), rate: rate})
+	sw := newStallWriter(w, rc, pace{still: limits.WriteTimeout.Std(), rate: rate}, c)
 	defer sw.done()
 	found.handler.ServeHTTP(sw, r)
 }

@@ -64,7 +64,7 @@ type Server struct {
 const decoderTable = 4096
 
 // New makes a Server.
-func New(o Options) (*Server, error) {
+func New(o Options) *Server {
 	s := &Server{
 		o:     o,
 		conns: map[*Conn]struct{}{},
@@ -79,7 +79,10 @@ func New(o Options) (*Server, error) {
 			WriteByteTimeout:          o.Limits.WriteTimeout,
 		},
 	}
-	return s, http2.ConfigureServer(s.base, s.h2)
+	if err := http2.ConfigureServer(s.base, s.h2); err != nil {
+		panic(err) // it objects to nothing but cipher suites, which are not its business here
+	}
+	return s
 }
 
 // Serve serves c until it ends and closes it.
