@@ -71,7 +71,7 @@ func newMetrics(reg prometheus.Registerer, version string) *metrics {
 			Name: "vazel_connections_withdrawn_total", Help: "Connections that were ended because their organization lost its right.",
 		}, []string{"organization", "reason"}),
 		aborted: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "vazel_connections_aborted_total", Help: "Client connections that were ended for what the client sent. Reason: reset_flood, frame_flood, continuation_flood, stream_flood, protocol_error.",
+			Name: "vazel_connections_aborted_total", Help: "Client connections that were ended for what the client sent. Reason: reset_flood, frame_flood, continuation_flood, stream_flood, header_too_large, protocol_error.",
 		}, []string{"listener", "protocol", "reason"}),
 		info: &configInfo{desc: prometheus.NewDesc("vazel_config_info", "Hash of the configuration in force; equal on nodes with equal configuration.", []string{"hash"}, nil)},
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
 )
 
 // Conn is a TLS connection between the client and the server. It follows the
@@ -275,7 +276,11 @@ func (c *Conn) headers(f frame) error {
 	if b.bytes += len(fragment); b.bytes > 2*b.most {
 		return c.fail(codeEnhanceYourCalm, "continuation_flood")
 	}
-	if _, err := b.decoder.Write(fragment); err != nil {
+	switch _, err := b.decoder.Write(fragment); {
+	case errors.Is(err, hpack.ErrStringLength): // the table is lost with it
+		c.tell(431, "header_too_large", "a field is too large")
+		return c.fail(codeEnhanceYourCalm, "header_too_large")
+	case err != nil:
 		return c.fail(codeCompression, "protocol_error")
 	}
 	c.out = buf[:headLen+f.length]
