@@ -19,7 +19,7 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 	rec := middleware.RecordOf(r.Context())
 	snap := g.snapshot.Load()
 	c := connOf(r.Context())
-	if c == nil || r.TLS == nil {
+	if c == nil {
 		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "request without a known connection", Close: true})
 		return
 	}
@@ -37,6 +37,10 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 
 	if d, status := checkHead(r, limits); status != 0 {
 		g.reject(w, r, status, d)
+		return
+	}
+	if r.TLS == nil { // :scheme is http
+		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "a scheme other than https", Close: true})
 		return
 	}
 	host, ok := canonicalHost(r.Host)

@@ -36,6 +36,7 @@ var doors = map[string][]string{
 	"github.com/mholt/acmez":                                  {"certs"},
 	"golang.org/x/crypto/ocsp":                                {"certs"},
 	"github.com/quic-go/quic-go":                              {"gateway"},
+	"golang.org/x/net/http2":                                  {"gateway/h2", "gateway"},
 	"github.com/corazawaf/coraza/v3":                          {"middleware/waf"},
 	"github.com/corazawaf/coraza-coreruleset":                 {"middleware/waf"},
 	"go.yaml.in/yaml":                                         {"config"},

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -14,11 +15,19 @@ import (
 	"golang.org/x/net/http2/hpack"
 )
 
+// transport is a *tls.Conn.
+type transport interface {
+	net.Conn
+	NetConn() net.Conn
+	CloseWrite() error
+	ConnectionState() tls.ConnectionState
+}
+
 // Conn is a TLS connection between the client and the server. It follows the
 // frames that the server reads and writes, and looks into few of them. Read
 // belongs to one goroutine, as the server uses it.
 type Conn struct {
-	*tls.Conn
+	transport
 	server *Server
 	ctx    context.Context
 
@@ -40,8 +49,8 @@ type Conn struct {
 	bodies map[uint32]int64 // of open streams: bytes that are due; -1 if not known
 	window int64            // that the client opened for the connection
 	first  int64            // that it opens for each stream
-	err    error            // why the guard ended the connection
-	why    string           // for the operator
+	err    error            // what the server gets once the guard has ended the connection
+	closed bool
 
 	wmu     sync.Mutex // held while the connection is written to
 	whead   [headLen]byte
@@ -68,7 +77,7 @@ const prefaceLen = len(http2.ClientPreface)
 func (s *Server) Conn(tc *tls.Conn) *Conn {
 	now := time.Now()
 	return &Conn{
-		Conn: tc, server: s, ctx: context.Background(), left: prefaceLen,
+		transport: tc, server: s, ctx: context.Background(), left: prefaceLen,
 		resets: newBudget(resetsAtOnce, resetsPerSecond, now),
 		frames: newBudget(framesAtOnce, framesPerSecond, now),
 		window: 65535, first: 65535,
@@ -87,7 +96,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 			c.out = c.out[n:]
 			return n, nil
 		case c.left > 0:
-			n, err := c.Conn.Read(p[:min(len(p), c.left)])
+			n, err := c.transport.Read(p[:min(len(p), c.left)])
 			c.left -= n
 			return n, err
 		case len(c.after) > 0:
@@ -134,13 +143,13 @@ func (c *Conn) readSlow(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
-	n, err := c.Conn.Read(p)
+	n, err := c.transport.Read(p)
 	if err != nil {
 		return err
 	}
 	if n < len(p) {
 		c.startTimer()
-		if _, err = io.ReadFull(c.Conn, p[n:]); err != nil {
+		if _, err = io.ReadFull(c.transport, p[n:]); err != nil {
 			return err
 		}
 	}
@@ -157,7 +166,7 @@ func (c *Conn) startTimer() {
 	c.started = true
 	limit := c.server.o.Limits.HeaderTimeout
 	if c.timer == nil {
-		c.timer = time.AfterFunc(limit, func() { c.Conn.SetReadDeadline(time.Unix(1, 0)) })
+		c.timer = time.AfterFunc(limit, func() { c.transport.SetReadDeadline(time.Unix(1, 0)) })
 		return
 	}
 	c.timer.Reset(limit)
@@ -182,7 +191,7 @@ func (c *Conn) refused(f frame) bool { return f.stream > c.known && f.stream <= 
 func (c *Conn) data(f frame) error {
 	if c.refused(f) {
 		// The client may have sent it before it learned of the refusal.
-		if _, err := io.CopyN(io.Discard, c.Conn, int64(f.length)); err != nil {
+		if _, err := io.CopyN(io.Discard, c.transport, int64(f.length)); err != nil {
 			return err
 		}
 		if f.length > 0 {
@@ -466,7 +475,7 @@ func (c *Conn) fail(code uint32, why string) error {
 func (c *Conn) end(why string) {
 	c.mu.Lock()
 	first := c.err == nil
-	c.err, c.why = errEnded, why
+	c.err = errEnded
 	c.mu.Unlock()
 	if first && c.server.o.Ended != nil {
 		c.server.o.Ended(c.ctx, why)
@@ -475,8 +484,8 @@ func (c *Conn) end(why string) {
 
 // lastWords writes GOAWAY; wmu must be held, and no frame be half written.
 func (c *Conn) lastWords(code uint32) {
-	c.Conn.SetWriteDeadline(time.Now().Add(time.Second))
-	c.Conn.Write(goAway(c.known, code))
+	c.transport.SetWriteDeadline(time.Now().Add(time.Second))
+	c.transport.Write(goAway(c.known, code))
 }
 
 // Close closes the connection. After a GOAWAY of the guard's own, the client
@@ -484,8 +493,8 @@ func (c *Conn) lastWords(code uint32) {
 // connection, and with it take back what was sent.
 func (c *Conn) Close() error {
 	c.mu.Lock()
-	linger := c.err != nil
-	c.err = errEnded
+	linger := c.err != nil && !c.closed
+	c.closed = true
 	c.mu.Unlock()
 	if c.timer != nil {
 		c.timer.Stop()
@@ -493,7 +502,7 @@ func (c *Conn) Close() error {
 	if linger {
 		c.linger()
 	}
-	return c.Conn.Close()
+	return c.transport.Close()
 }
 
 func (c *Conn) linger() {

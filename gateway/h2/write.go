@@ -14,7 +14,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := c.Conn.Write(p)
+	n, err := c.transport.Write(p)
 	if err != nil {
 		return n, err
 	}
@@ -27,7 +27,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 		return n, errEnded
 	}
 	if between && len(c.pending) > 0 {
-		_, err = c.Conn.Write(c.pending)
+		_, err = c.transport.Write(c.pending)
 		c.pending = nil
 	}
 	return n, err
@@ -38,7 +38,7 @@ func (c *Conn) inject(b []byte) {
 	c.wmu.Lock()
 	defer c.wmu.Unlock()
 	if c.whave == 0 && c.wleft == 0 {
-		c.Conn.Write(b)
+		c.transport.Write(b)
 		return
 	}
 	c.pending = append(c.pending, b...)
