@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -40,8 +41,8 @@ type Conn struct {
 	block   *block
 	started bool   // timer runs
 	max     uint32 // highest stream of the client
-	known   uint32 // highest stream that the server knows of
-	timer   *time.Timer
+
+	known atomic.Uint32 // highest stream that the server knows of
 
 	mu     sync.Mutex
 	resets Budget
@@ -51,6 +52,7 @@ type Conn struct {
 	first  int64            // that it opens for each stream
 	err    error            // what the server gets once the guard has ended the connection
 	closed bool
+	timer  *time.Timer // of HeaderTimeout
 
 	wmu     sync.Mutex // held while the connection is written to
 	whead   [headLen]byte
@@ -165,6 +167,8 @@ func (c *Conn) startTimer() {
 	}
 	c.started = true
 	limit := c.server.o.Limits.HeaderTimeout
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.timer == nil {
 		c.timer = time.AfterFunc(limit, func() { c.transport.SetReadDeadline(time.Unix(1, 0)) })
 		return
@@ -186,7 +190,7 @@ func (c *Conn) pass(f frame) {
 
 // refused reports whether f is of a stream that the server knows nothing of,
 // because its request was malformed.
-func (c *Conn) refused(f frame) bool { return f.stream > c.known && f.stream <= c.max }
+func (c *Conn) refused(f frame) bool { return f.stream > c.known.Load() && f.stream <= c.max }
 
 func (c *Conn) data(f frame) error {
 	if c.refused(f) {
@@ -329,7 +333,7 @@ func (c *Conn) judge() (malformed bool) {
 			c.tell(400, bad.reason, bad.detail)
 			return true
 		}
-		c.known = b.stream
+		c.known.Store(b.stream)
 		if b.tooLarge {
 			c.tell(431, "header_too_large", "the header list is too large")
 		}
@@ -343,7 +347,7 @@ func (c *Conn) judge() (malformed bool) {
 		}
 		return false
 	}
-	if b.stream > c.known {
+	if b.stream > c.known.Load() {
 		return true // of a request that was malformed
 	}
 	c.mu.Lock()
@@ -485,7 +489,7 @@ func (c *Conn) end(why string) {
 // lastWords writes GOAWAY; wmu must be held, and no frame be half written.
 func (c *Conn) lastWords(code uint32) {
 	c.transport.SetWriteDeadline(time.Now().Add(time.Second))
-	c.transport.Write(goAway(c.known, code))
+	c.transport.Write(goAway(c.known.Load(), code))
 }
 
 // Close closes the connection. After a GOAWAY of the guard's own, the client
@@ -495,10 +499,10 @@ func (c *Conn) Close() error {
 	c.mu.Lock()
 	linger := c.err != nil && !c.closed
 	c.closed = true
-	c.mu.Unlock()
 	if c.timer != nil {
 		c.timer.Stop()
 	}
+	c.mu.Unlock()
 	if linger {
 		c.linger()
 	}

@@ -187,7 +187,7 @@ func BenchmarkFrames(b *testing.B) {
 				b.Fatal(err)
 			}
 		}
-		c.max, c.known = 0, 0 // the same stream again
+		c.max = 0 // the same stream again
 		c.Write(response.Bytes())
 	}
 	once()
