@@ -160,6 +160,8 @@ type Limits struct {
 	MaxStreams int `yaml:"max_streams"`
 	// MaxInFlight is how many requests may be under way in all; when it is nearly reached, requests are refused by priority; default: 10000.
 	MaxInFlight int `yaml:"max_in_flight"`
+	// MaxRequests is the largest number of requests of a connection, after which the client is told to open another one; default: 1000000.
+	MaxRequests int `yaml:"max_requests"`
 	// MaxConnections is the largest number of connections in all; default: 20000.
 	MaxConnections int `yaml:"max_connections"`
 	// MaxConnectionsPerIP is the largest number of connections of one address (IPv6: /64); trusted proxies do not count; default: 512.

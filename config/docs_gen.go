@@ -83,6 +83,7 @@ var fieldDocs = map[string]string{
 	"config.Limits.MaxHeader":                   "MaxHeader is the largest request head; default: 32KiB.",
 	"config.Limits.MaxHeaders":                  "MaxHeaders is the largest number of header fields; default: 100.",
 	"config.Limits.MaxInFlight":                 "MaxInFlight is how many requests may be under way in all; when it is nearly reached, requests are refused by priority; default: 10000.",
+	"config.Limits.MaxRequests":                 "MaxRequests is the largest number of requests of a connection, after which the client is told to open another one; default: 1000000.",
 	"config.Limits.MaxStreams":                  "MaxStreams is the largest number of concurrent HTTP/2 or HTTP/3 streams of a connection; default: 128.",
 	"config.Limits.MaxURI":                      "MaxURI is the longest request target; default: 8KiB.",
 	"config.Limits.MinRate":                     "MinRate is the least rate at which a request body must come and a response must be taken, on average over the time that the gateway had to wait for the client, beyond the first body_timeout or write_timeout; default: 500B/s. gRPC is free of it, for its streams may rest.",

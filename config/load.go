@@ -305,6 +305,7 @@ func (t *tree) fill() {
 	num(&l.MaxHeaders, 100)
 	num(&l.MaxStreams, 128)
 	num(&l.MaxInFlight, 10000)
+	num(&l.MaxRequests, 1_000_000)
 	num(&l.MaxConnections, 20000)
 	num(&l.MaxConnectionsPerIP, 512)
 	if f.Admin.Listen == "" {

@@ -6,13 +6,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"net"
-	"net/http"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/gateway/h2"
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
@@ -23,8 +23,9 @@ type conn struct {
 	close   func() // at once
 	proven  atomic.Pointer[proven]
 	counted atomic.Bool // its handshake, for the organization
+	h2      *h2.Conn    // nil unless HTTP/2
 
-	active, served atomic.Int64 // requests over HTTP/3: under way, and done
+	requests atomic.Int64 // over TCP
 }
 
 // proven is what a connection's certificate proved at some state of trust.
@@ -210,48 +211,4 @@ func (c *clientConn) Close() error {
 	err := c.Conn.Close()
 	c.once.Do(c.done)
 	return err
-}
-
-// counted has each connection know its requests.
-func counted(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if c := connOf(r.Context()); c != nil {
-			c.active.Add(1)
-			defer func() {
-				c.served.Add(1)
-				c.active.Add(-1)
-			}()
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
-// quicLinger is how long a draining HTTP/3 connection stays open after its last
-// request: GOAWAY and the end of an answer may have to be sent again.
-const quicLinger = time.Second
-
-// closeIdleQUIC closes HTTP/3 connections without requests until ctx ends. After
-// GOAWAY it is the client that should do so (RFC 9114 5.2), and one that is gone
-// never does.
-func (cs *connections) closeIdleQUIC(ctx context.Context) {
-	served := map[*conn]int64{}
-	tick := time.NewTicker(quicLinger)
-	defer tick.Stop()
-	for {
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-		cs.each(func(c *conn) {
-			if c.Protocol != "h3" {
-				return
-			}
-			n := c.served.Load()
-			if former, seen := served[c]; seen && n == former && c.active.Load() == 0 {
-				c.close()
-			}
-			served[c] = n
-		})
-	}
 }

@@ -45,7 +45,6 @@ type Gateway struct {
 	redirector http.Handler // of plain requests
 	snapshot   atomic.Pointer[snapshot]
 	servers    atomic.Pointer[servers]
-	quicConns  sync.Map // *quic.Conn -> *conn, until its context is made
 
 	base     context.Context // of every connection; ends after the drain
 	cancel   context.CancelFunc
@@ -200,9 +199,7 @@ func (g *Gateway) drain() {
 	for _, s := range g.sockets.open {
 		s.stopAccepting()
 	}
-	var wg, idle sync.WaitGroup
-	over, drained := context.WithCancel(ctx)
-	idle.Go(func() { g.conns.closeIdleQUIC(over) })
+	var wg sync.WaitGroup
 	for _, s := range append(g.retired, g.servers.Load()) {
 		if s != nil {
 			wg.Go(func() { s.shutdown(ctx) })
@@ -210,8 +207,6 @@ func (g *Gateway) drain() {
 	}
 	wg.Wait()
 	g.conns.waitEmpty(ctx) // WebSockets, which the servers no longer know
-	drained()
-	idle.Wait()
 	g.conns.each(func(c *conn) { c.close() })
 	g.cancel()
 	for _, s := range g.sockets.open {

@@ -19,7 +19,7 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 	rec := middleware.RecordOf(r.Context())
 	snap := g.snapshot.Load()
 	c := connOf(r.Context())
-	if c == nil || r.TLS == nil {
+	if c == nil {
 		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "request without a known connection", Close: true})
 		return
 	}
@@ -31,9 +31,16 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	limits := &snap.config.Limits
+	if c.Protocol != "h3" && c.requests.Add(1) >= int64(limits.MaxRequests) {
+		w.Header()["Connection"] = []string{"close"} // in HTTP/2 the server sends GOAWAY for it
+	}
 
 	if d, status := checkHead(r, limits); status != 0 {
 		g.reject(w, r, status, d)
+		return
+	}
+	if r.TLS == nil { // :scheme is http
+		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "a scheme other than https", Close: true})
 		return
 	}
 	host, ok := canonicalHost(r.Host)
@@ -103,10 +110,13 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 		rate = 0
 	}
 	rc := http.NewResponseController(w)
-	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
+	if r.Body != nil && r.Body != http.NoBody && (r.ContentLength != 0 || r.ProtoMajor > 1 && r.Header["Content-Length"] != nil) {
 		r.Body = newStallBody(r.Body, rc, pace{still: limits.BodyTimeout.Std(), rate: rate})
+		if r.ProtoMajor > 1 && r.ContentLength >= 0 && !exactBody(w, r) {
+			return
+		}
 	}
-	sw := newStallWriter(w, rc, pace{still: limits.WriteTimeout.Std(), rate: rate})
+	sw := newStallWriter(w, rc, pace{still: limits.WriteTimeout.Std(), rate: rate}, c)
 	defer sw.done()
 	found.handler.ServeHTTP(sw, r)
 }

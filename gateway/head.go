@@ -40,6 +40,9 @@ func checkHead(r *http.Request, l *config.Limits) (d middleware.Denial, status i
 			if !validValue(v) {
 				return bad("bad_header_value", "a field value holds a control character")
 			}
+			if r.ProtoMajor >= 2 && v != "" && (blank(v[0]) || blank(v[len(v)-1])) {
+				return bad("bad_header_value", "a field value begins or ends with white space") // RFC 9113 8.2.1
+			}
 		}
 	}
 	if n > l.MaxHeaders {
@@ -150,6 +153,8 @@ func validValue(v string) bool {
 	}
 	return true
 }
+
+func blank(c byte) bool { return c == ' ' || c == '\t' }
 
 // peerState is the part of a connection's state that identities are proven from.
 func peerState(p *proven) *tls.ConnectionState {

@@ -310,7 +310,9 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 	if cs.NegotiatedProtocol == "h2" {
 		c.Protocol = "h2"
 		g.conns.add(c)
-		g.servers.Load().h2.put(tc)
+		server := g.servers.Load().h2
+		c.h2 = server.Conn(tc)
+		server.Serve(c.context(g.base), c.h2)
 		return
 	}
 	c.Protocol = "h1"
@@ -369,6 +371,10 @@ func (g *Gateway) quicConf() *quic.Config {
 				MaxIdleTimeout:        l.IdleTimeout.Std(),
 				MaxIncomingStreams:    int64(l.MaxStreams),
 				MaxIncomingUniStreams: 8, // control, QPACK and spare
+				// What a client may send ahead of what is read. The library would go up
+				// to 15 MiB for each connection.
+				MaxStreamReceiveWindow:     2 << 20,
+				MaxConnectionReceiveWindow: 3 << 20,
 			}, nil
 		},
 	}
@@ -409,10 +415,7 @@ func (g *Gateway) startQUIC(s *socket, qc *quic.Conn) {
 		g.conns.release(peer.Addr())
 		opened()
 	}()
-	server := g.servers.Load().h3
-	g.quicConns.Store(qc, c)
-	defer g.quicConns.Delete(qc)
-	server.ServeQUICConn(qc)
+	g.servers.Load().h3.serve(qc, c)
 }
 
 // addrOf is the address of a TCP or UDP peer.

@@ -2,20 +2,21 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 
-	"github.com/quic-go/quic-go"
-	"github.com/quic-go/quic-go/http3"
 	"go.uber.org/zap"
 
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway/h1"
+	"github.com/vazel-gateway/vazel/gateway/h2"
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
@@ -27,8 +28,8 @@ type servers struct {
 	h1     *h1.Server // over TLS
 	plain  *h1.Server // for redirects
 	std    *queue     // HTTP/1.1 over TLS by net/http, if that is configured; else nil
-	h2     *queue
-	h3     *http3.Server
+	h2     *h2.Server
+	h3     *h3Server
 }
 
 // queue is a net.Listener over connections that were accepted elsewhere.
@@ -87,26 +88,19 @@ func (g *Gateway) newServers(l config.Limits) *servers {
 			Panicked: func(v any) { g.log.Error("panic in a handler", zap.String("panic", fmt.Sprintf("%T", v))) },
 		}
 	}
-	p := new(http.Protocols)
-	p.SetHTTP2(true)
-	two := &http.Server{
-		Handler:                      g.handler,
-		Protocols:                    p,
-		ReadHeaderTimeout:            l.HeaderTimeout.Std(),
-		IdleTimeout:                  l.IdleTimeout.Std(),
-		MaxHeaderBytes:               int(l.MaxHeader),
-		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     log.New(&serverLog{g.log}, "", 0),
-		BaseContext:                  func(net.Listener) context.Context { return g.base },
-		ConnContext:                  connContext,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: l.MaxStreams,
-			MaxReadFrameSize:     16 << 10,
-			PingTimeout:          l.WriteTimeout.Std(),
-			SendPingTimeout:      l.IdleTimeout.Std() / 2,
-			WriteByteTimeout:     l.WriteTimeout.Std(),
+	errorLog := log.New(&serverLog{g.log}, "", 0)
+	two := h2.New(h2.Options{
+		Handler: g.handler,
+		Limits: h2.Limits{
+			HeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(), WriteTimeout: l.WriteTimeout.Std(),
+			MaxHeader: int(l.MaxHeader), MaxStreams: l.MaxStreams,
 		},
-	}
+		ErrorLog: errorLog,
+		Refused: func(ctx context.Context, r h2.Refusal) {
+			g.malformed(ctx, "HTTP/2.0", r.Method, r.TLS, &h1.Malformed{Status: r.Status, Reason: r.Reason, Detail: r.Detail})
+		},
+		Ended: g.ended,
+	})
 	var std *queue
 	if l.HTTP1 == "standard" {
 		p := new(http.Protocols)
@@ -118,8 +112,8 @@ func (g *Gateway) newServers(l config.Limits) *servers {
 			IdleTimeout:                  l.IdleTimeout.Std(),
 			MaxHeaderBytes:               int(l.MaxHeader),
 			DisableGeneralOptionsHandler: true,
-			ErrorLog:                     two.ErrorLog,
-			BaseContext:                  two.BaseContext,
+			ErrorLog:                     errorLog,
+			BaseContext:                  func(net.Listener) context.Context { return g.base },
 			ConnContext:                  connContext,
 		})
 	}
@@ -128,20 +122,8 @@ func (g *Gateway) newServers(l config.Limits) *servers {
 		h1:     one(g.handler),
 		plain:  one(g.redirector),
 		std:    std,
-		h2:     newQueue(two),
-		h3: &http3.Server{
-			Handler:        counted(g.handler),
-			MaxHeaderBytes: int(l.MaxHeader),
-			IdleTimeout:    l.IdleTimeout.Std(),
-			ConnContext: func(ctx context.Context, qc *quic.Conn) context.Context {
-				v, _ := g.quicConns.Load(qc)
-				c, _ := v.(*conn)
-				if c == nil {
-					return ctx
-				}
-				return c.context(ctx)
-			},
-		},
+		h2:     two,
+		h3:     &h3Server{g: g, limits: l, conns: map[*h3Conn]struct{}{}},
 	}
 }
 
@@ -164,19 +146,45 @@ func connContext(ctx context.Context, nc net.Conn) context.Context {
 	}
 }
 
+// malformed records a request that a server has refused on its own, because
+// what it says is not HTTP. Its answer is discarded: the client has it already.
+func (g *Gateway) malformed(ctx context.Context, proto, method string, cs *tls.ConnectionState, m *h1.Malformed) {
+	if !validToken(method) || len(method) > 32 {
+		method = http.MethodGet
+	}
+	r := &http.Request{
+		Method: method, URL: &url.URL{Path: "/"}, Proto: proto, ProtoMajor: int(proto[len("HTTP/")] - '0'),
+		Header: http.Header{}, Body: http.NoBody, TLS: cs, RequestURI: "/",
+	}
+	g.handler.ServeHTTP(discarded{}, r.WithContext(h1.WithMalformed(ctx, m)))
+}
+
+// discarded is a response that nobody gets.
+type discarded http.Header
+
+func (d discarded) Header() http.Header       { return http.Header(d) }
+func (discarded) Write(p []byte) (int, error) { return len(p), nil }
+func (discarded) WriteHeader(int)             {}
+
+// ended notes a connection that was ended for what the client did with it.
+func (g *Gateway) ended(ctx context.Context, reason string) {
+	if c := connOf(ctx); c != nil {
+		g.metrics.aborted.WithLabelValues(c.Listener, c.Protocol, reason).Inc()
+		g.log.Debug("connection ended for what the client sent", zap.String("listener", c.Listener),
+			zap.String("peer", c.Peer.Addr().String()), zap.String("reason", reason))
+	}
+}
+
 // shutdown lets requests finish until ctx ends and then closes what is left.
 func (s *servers) shutdown(ctx context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.h1.Shutdown(ctx) })
 	wg.Go(func() { s.plain.Shutdown(ctx) })
-	wg.Go(func() { s.h2.shutdown(ctx) })
+	wg.Go(func() { s.h2.Shutdown(ctx) })
 	if s.std != nil {
 		wg.Go(func() { s.std.shutdown(ctx) })
 	}
-	wg.Go(func() {
-		s.h3.Shutdown(ctx)
-		s.h3.Close()
-	})
+	wg.Go(func() { s.h3.shutdown(ctx) })
 	wg.Wait()
 }
 

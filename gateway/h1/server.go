@@ -63,6 +63,12 @@ func MalformedOf(ctx context.Context) *Malformed {
 	return m
 }
 
+// WithMalformed returns a context for a request that stands for an unreadable
+// one, of any protocol.
+func WithMalformed(ctx context.Context, m *Malformed) context.Context {
+	return context.WithValue(ctx, malformedKey{}, m)
+}
+
 // errShutdown ends connections that wait for a request.
 var errShutdown = errors.New("h1: server is shutting down")
 
@@ -331,7 +337,7 @@ func (c *conn) refuse(bad *Malformed) {
 		Method: http.MethodGet, URL: &rootURL, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{}, Body: http.NoBody, Close: true, TLS: c.tls, RequestURI: "/",
 	}
-	r = r.WithContext(context.WithValue(c.ctx, malformedKey{}, bad))
+	r = r.WithContext(WithMalformed(c.ctx, bad))
 	c.handle(r)
 	c.linger()
 }
