@@ -91,6 +91,10 @@ func (t *tree) checkMain() {
 			a.Storage = t.abs(a.Storage)
 		}
 	}
+	_, limits := get(root, "limits")
+	if _, n := get(limits, "withdrawal"); n != nil {
+		t.oneOf(n, "limits.withdrawal", WithdrawalFinish, WithdrawalCut)
+	}
 	_, admin := get(root, "admin")
 	if _, n := get(admin, "listen"); n != nil && !strings.HasPrefix(n.Value, "unix:") {
 		host, _, err := net.SplitHostPort(n.Value)
@@ -179,6 +183,7 @@ func (t *tree) abs(p string) string {
 // file1 makes a path absolute and makes sure that its file can be read.
 func (t *tree) file1(n *yaml.Node, p *string) []byte {
 	*p = t.abs(*p)
+	t.files.note(*p)
 	b, err := readBounded(*p)
 	if err != nil && n != nil {
 		t.bad(n, "", "%s can't be read: %v", *p, err)
@@ -208,6 +213,7 @@ func (t *tree) secret(n *yaml.Node, s *unit.Secret) {
 		var err error
 		for _, p := range paths {
 			var b []byte
+			t.files.note(p)
 			if b, err = readBounded(p); err == nil {
 				s.Resolve(string(b))
 				return
