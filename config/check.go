@@ -91,7 +91,7 @@ func (t *tree) checkMain() {
 			a.Storage = t.abs(a.Storage)
 		}
 	}
-	_, limits := get(root, "limits")
+	_, limits = get(root, "limits")
 	if _, n := get(limits, "withdrawal"); n != nil {
 		t.oneOf(n, "limits.withdrawal", WithdrawalFinish, WithdrawalCut)
 	}

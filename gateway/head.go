@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"crypto/tls"
 	"net/http"
 	"slices"
 	"strconv"
@@ -149,11 +148,6 @@ func validValue(v string) bool {
 		}
 	}
 	return true
-}
-
-// peerState is the part of a connection's state that identities are proven from.
-func peerState(p *proven) *tls.ConnectionState {
-	return &tls.ConnectionState{PeerCertificates: p.peers, HandshakeComplete: true}
 }
 
 func itoa(n int) string { return strconv.Itoa(n) }

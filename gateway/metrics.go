@@ -24,6 +24,8 @@ type metrics struct {
 	fileValid     *prometheus.GaugeVec
 	withdrawn     *prometheus.CounterVec
 
+	withdrawnRequests *prometheus.CounterVec
+
 	info *configInfo
 }
 
@@ -69,6 +71,9 @@ func newMetrics(reg prometheus.Registerer, version string) *metrics {
 		withdrawn: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vazel_connections_withdrawn_total", Help: "Connections that were ended because their organization lost its right.",
 		}, []string{"organization", "reason"}),
+		withdrawnRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vazel_http_requests_withdrawn_total", Help: "Requests that were ended on connections that stayed, because their organization lost its right to the route.",
+		}, []string{"organization", "reason"}),
 		info: &configInfo{desc: prometheus.NewDesc("vazel_config_info", "Hash of the configuration in force; equal on nodes with equal configuration.", []string{"hash"}, nil)},
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -76,7 +81,7 @@ func newMetrics(reg prometheus.Registerer, version string) *metrics {
 		ConstLabels: prometheus.Labels{"version": version, "revision": buildRevision(), "goversion": runtime.Version(), "fips": fipsMode()},
 	})
 	build.Set(1)
-	reg.MustRegister(m.acceptErrors, m.reloads, m.lastSuccess, m.lastSuccessAt, m.objects, m.fileValid, m.withdrawn, m.info, build)
+	reg.MustRegister(m.acceptErrors, m.reloads, m.lastSuccess, m.lastSuccessAt, m.objects, m.fileValid, m.withdrawn, m.withdrawnRequests, m.info, build)
 	for _, result := range []string{"success", "failure"} {
 		m.reloads.WithLabelValues(result)
 	}

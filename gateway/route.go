@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,8 +20,10 @@ type service struct {
 	// callers lists who is let in by at least one route; nil where nobody is
 	// asked for a certificate.
 	callers   map[string]bool
-	anonymous bool // callers without a certificate may stay connected
-	grpc      bool // its upstream can speak gRPC, whose streams may rest
+	anonymous bool   // callers without a certificate may stay connected
+	grpc      bool   // its upstream can speak gRPC, whose streams may rest
+	byHeader  bool   // a route is chosen by header fields
+	print     uint64 // of everything that decides who may send which request
 
 	prefix map[string][]*route // by decoded path prefix, without trailing slash; "" is the root
 	exact  map[string][]*route // by decoded path
@@ -33,8 +36,9 @@ type route struct {
 	methods []string
 	match   []condition
 	deny    bool
-	length  int    // of the path prefix that it was found by
-	errors  string // form of refusals
+	callers map[string]bool // who is let in; nil for everybody
+	length  int             // of the path prefix that it was found by
+	errors  string          // form of refusals
 	handler http.Handler
 }
 
@@ -69,19 +73,32 @@ func (h *hosts) add(pattern string, s *service) {
 }
 
 // newService makes the routing tables of a service. handlerOf makes the handler
-// of a route whose paths begin with prefix.
-func newService(c *config.Service, handlerOf func(r *config.Route, prefix string) (http.Handler, error)) (*service, error) {
+// of a route whose paths begin with prefix; everybody is what "*" in allow
+// stands for.
+func newService(c *config.Service, everybody []string, handlerOf func(r *config.Route, prefix string) (http.Handler, error)) (*service, error) {
 	s := &service{
-		name: c.Name, mtls: c.Policy.MTLS, grpc: strings.HasPrefix(c.Policy.UpstreamProtocol, "h2"),
+		name: c.Name, mtls: c.Policy.MTLS, grpc: strings.HasPrefix(c.Policy.UpstreamProtocol, "h2"), print: printOf(c),
 		prefix: map[string][]*route{}, exact: map[string][]*route{}, denied: map[string][]*route{},
 	}
+	if s.mtls == "" {
+		s.mtls = certs.MTLSOff
+	}
+	if s.mtls != certs.MTLSOff {
+		s.callers = map[string]bool{}
+		s.anonymous = s.mtls == certs.MTLSOptional
+	}
 	for _, rc := range c.Routes {
+		callers := callersOf(rc.Policy.Allow, everybody)
+		if s.callers != nil {
+			maps.Copy(s.callers, callers)
+		}
 		paths := rc.Paths
 		if len(paths) == 0 {
 			paths = []string{"/"}
 		}
 		var match []condition
 		if rc.Match != nil {
+			s.byHeader = s.byHeader || len(rc.Match.Headers) > 0
 			for name, want := range rc.Match.Headers {
 				match = append(match, condition{name: http.CanonicalHeaderKey(name), want: want})
 			}
@@ -100,7 +117,7 @@ func newService(c *config.Service, handlerOf func(r *config.Route, prefix string
 			if err != nil {
 				return nil, err
 			}
-			r := &route{name: rc.Name, methods: rc.Policy.Methods, match: match, deny: rc.Deny, length: len(prefix), errors: rc.Policy.Errors, handler: h}
+			r := &route{name: rc.Name, methods: rc.Policy.Methods, match: match, deny: rc.Deny, callers: callers, length: len(prefix), errors: rc.Policy.Errors, handler: h}
 			if exact {
 				r.length = len(t.decoded) + 1 // an exact path is longer than any prefix of it
 				s.exact[t.decoded] = append(s.exact[t.decoded], r)
@@ -129,6 +146,24 @@ func newService(c *config.Service, handlerOf func(r *config.Route, prefix string
 		}
 	}
 	return s, nil
+}
+
+// callersOf are the organizations of an allow; nil for everybody.
+func callersOf(allow, everybody []string) map[string]bool {
+	if len(allow) == 0 {
+		return nil
+	}
+	m := map[string]bool{}
+	for _, o := range allow {
+		if o == "*" {
+			for _, key := range everybody {
+				m[key] = true
+			}
+			continue
+		}
+		m[o] = true
+	}
+	return m
 }
 
 // find picks the route for a request. If a path fits but no method, route is

@@ -2,10 +2,14 @@ package gateway
 
 import (
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
+	"hash/fnv"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/vazel-gateway/vazel/certs"
@@ -23,6 +27,7 @@ type snapshot struct {
 	pools   []*proxy.Pool
 	listens map[string]*listen // by configured address
 	trusted []netip.Prefix
+	rights  map[string]uint64 // by organization, "" for nobody: of everything that it may send where identity counts
 }
 
 // listen is one configured address.
@@ -49,6 +54,7 @@ func (g *Gateway) build(c *config.Config) (*snapshot, error) {
 		config:  c,
 		hosts:   hosts{exact: map[string]*service{}, wildcard: map[string]*service{}},
 		listens: map[string]*listen{},
+		rights:  map[string]uint64{},
 	}
 	for _, p := range c.TrustedProxies {
 		s.trusted = append(s.trusted, p.Prefix)
@@ -74,11 +80,69 @@ func (g *Gateway) build(c *config.Config) (*snapshot, error) {
 		for _, h := range sc.Hosts {
 			s.hosts.add(h, svc)
 		}
+		s.addRights(svc)
 	}
 	for _, l := range c.Listen {
 		s.listens[l.Address] = g.newListen(l)
 	}
 	return s, nil
+}
+
+// addRights notes what each organization may send to svc.
+func (s *snapshot) addRights(svc *service) {
+	note := func(organization string) {
+		h := fnv.New64a()
+		fmt.Fprint(h, s.rights[organization], svc.print)
+		s.rights[organization] = h.Sum64()
+	}
+	for organization := range svc.callers {
+		note(organization)
+	}
+	if svc.mtls != certs.MTLSOff {
+		note("")
+	}
+}
+
+// changedFrom lists the organizations whose trust or rights are not what they
+// were, "" for those that have none among them.
+func (s *snapshot) changedFrom(former *snapshot) []string {
+	changed := s.certs.Changed(former.certs)
+	for organization, rights := range former.rights {
+		if s.rights[organization] != rights && !slices.Contains(changed, organization) {
+			changed = append(changed, organization)
+		}
+	}
+	return changed
+}
+
+// protectsMore reports whether a host asks for certificates now that did not.
+func (s *snapshot) protectsMore(former *snapshot) bool {
+	for _, pair := range [][2]map[string]*service{{former.hosts.exact, s.hosts.exact}, {former.hosts.wildcard, s.hosts.wildcard}} {
+		for name, was := range pair[0] {
+			if is := pair[1][name]; is != nil && was.mtls == certs.MTLSOff && is.mtls != certs.MTLSOff {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// printOf is a digest of everything in c that decides who may send which request.
+func printOf(c *config.Service) uint64 {
+	type rule struct {
+		Name           string
+		Paths          []string
+		Match          *config.Match
+		Deny           bool
+		Methods, Allow []string
+	}
+	l := make([]rule, len(c.Routes))
+	for i, r := range c.Routes {
+		l[i] = rule{r.Name, r.Paths, r.Match, r.Deny, r.Policy.Methods, r.Policy.Allow}
+	}
+	h := fnv.New64a()
+	json.NewEncoder(h).Encode([]any{c.Name, c.Hosts, c.Policy.MTLS, l})
+	return h.Sum64()
 }
 
 func (g *Gateway) newListen(c config.Listen) *listen {
@@ -117,32 +181,18 @@ func (g *Gateway) buildService(c *config.Config, sc *config.Service) (*service, 
 			return nil, nil, err
 		}
 	}
-	svc, err := newService(sc, func(rc *config.Route, prefix string) (http.Handler, error) {
+	svc, err := newService(sc, everybody(c), func(rc *config.Route, prefix string) (http.Handler, error) {
 		h, err := g.routeHandler(c, sc, rc, pool, prefix)
 		if err != nil {
 			return nil, fmt.Errorf("route %q: %w", rc.Name, err)
 		}
 		return h, nil
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	if sc.Policy.MTLS != certs.MTLSOff && sc.Policy.MTLS != "" {
-		svc.callers = map[string]bool{}
-		for _, rc := range sc.Routes {
-			for _, o := range rc.Policy.Allow {
-				if o == "*" {
-					for key := range c.Callers {
-						svc.callers[key] = true
-					}
-				}
-				svc.callers[o] = true
-			}
-		}
-		svc.anonymous = sc.Policy.MTLS == certs.MTLSOptional
-	}
-	return svc, pool, nil
+	return svc, pool, err
 }
+
+// everybody lists the configured organizations, which "*" in allow stands for.
+func everybody(c *config.Config) []string { return slices.Collect(maps.Keys(c.Callers)) }
 
 // routeHandler makes what a route's requests pass, from its policies to the upstream.
 func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.Route, pool *proxy.Pool, prefix string) (http.Handler, error) {
