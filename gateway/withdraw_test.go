@@ -3,10 +3,12 @@ package gateway
 import (
 	"bufio"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"math/big"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +18,7 @@ import (
 	"time"
 
 	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/middleware"
 )
 
 // partners is a node that two organizations use, each with an authority of its own.
@@ -534,4 +537,56 @@ func TestNoSlip(t *testing.T) {
 		p.use(p.text)
 	}
 	t.Logf("%d exchanges were begun and cut", served.Load())
+}
+
+// TestStaleDecision: a request that was being decided by a former configuration
+// is decided again, on whichever side of the change it was entered.
+func TestStaleDecision(t *testing.T) {
+	p := newPartners(t, ", withdrawal: cut")
+	g := p.gateway
+	admit := func(snap *snapshot) *exchange {
+		c := &conn{sni: "inner.example", end: func() {}, close: func() {}}
+		c.Protocol = "h1"
+		g.conns.add(c)
+		t.Cleanup(func() { g.conns.remove(c) })
+		w, r := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{p.nra.Leaf}}
+		r = r.WithContext(middleware.WithRecord(c.context(t.Context()), &middleware.Record{Start: time.Now(), Host: "inner.example"}))
+		target, err := canonicalTarget("/")
+		if err != nil {
+			t.Fatal(err)
+		}
+		found, ex := g.admit(w, r, snap, snap.hosts.find("inner.example"), target, http.NewResponseController(w))
+		if found != nil && !found.callers[ex.organization] { // its handler refuses
+			ex.leave()
+			return nil
+		}
+		return ex
+	}
+	for name, tt := range withdrawals {
+		t.Run(name, func(t *testing.T) {
+			before := g.snapshot.Load()
+			entered := admit(before)
+			if entered == nil {
+				t.Fatal("refused before the change")
+			}
+			tt.do(p)
+			select {
+			case <-entered.Done():
+			case <-time.After(5 * time.Second):
+				t.Error("what was entered before the change goes on")
+			}
+			entered.leave()
+			if admit(before) != nil {
+				t.Error("what was entered after the change was let in")
+			}
+			p.revoke()
+			p.use(p.text)
+			for again := (*exchange)(nil); again == nil; { // a list in use changes by itself, after the reload
+				if again = admit(g.snapshot.Load()); again != nil {
+					again.leave()
+				}
+			}
+		})
+	}
 }
