@@ -73,6 +73,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 			one("server", host, cert)
 		}
 	}
+	for _, o := range s.others {
+		one(o.kind, o.name, o.cert)
+	}
 	for _, o := range s.organizations {
 		for i, ca := range o.cas {
 			one("ca", numbered(o.key, i), ca)

@@ -29,6 +29,7 @@ type Set struct {
 	byCA          *x509.CertPool // all authorities: hints in handshakes, reasons of refusals
 	trustID       string
 	warnings      []string
+	others        []other
 	chains        chains
 
 	certificates []*served
@@ -37,6 +38,18 @@ type Set struct {
 	fallback     *hostTLS            // for unknown names and clients without SNI; nil without any certificate
 	acmeHosts    []string
 	acme         *ACME
+}
+
+// other is a certificate that somebody else uses.
+type other struct {
+	kind, name string
+	cert       *x509.Certificate
+}
+
+// Show adds a certificate that others use to the metrics of s: its kind, the
+// name under which it is configured. It must not be called after Activate.
+func (s *Set) Show(kind, name string, cert *x509.Certificate) {
+	s.others = append(s.others, other{kind, name, cert})
 }
 
 // served is a certificate from files.

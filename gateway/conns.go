@@ -204,24 +204,28 @@ func (cs *connections) forgetLocked(c *conn, org string) {
 	}
 }
 
-// provenBy lists the connections of organizations; all with nil.
-func (cs *connections) provenBy(organizations []string) []*conn {
+// provenBy lists the connections of organizations.
+func (cs *connections) provenBy(organizations []string) (l []*conn) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
-	var all []*conn
-	if organizations == nil {
-		for _, l := range cs.of {
-			for c := range l {
-				all = append(all, c)
-			}
-		}
-	}
 	for _, org := range organizations {
 		for c := range cs.of[org] {
-			all = append(all, c)
+			l = append(l, c)
 		}
 	}
-	return all
+	return l
+}
+
+// provenByAny lists the connections on which identity counts.
+func (cs *connections) provenByAny() (l []*conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, of := range cs.of {
+		for c := range of {
+			l = append(l, c)
+		}
+	}
+	return l
 }
 
 // ended lists the connections of which a certificate has ended by now.

@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"encoding/json"
+	"hash/fnv"
 	"maps"
 	"net/http"
 	"net/url"
@@ -23,7 +25,7 @@ type service struct {
 	anonymous bool   // callers without a certificate may stay connected
 	grpc      bool   // its upstream can speak gRPC, whose streams may rest
 	byHeader  bool   // a route is chosen by header fields
-	print     uint64 // of everything that decides who may send which request
+	rules     []rule // of each route
 
 	prefix map[string][]*route // by decoded path prefix, without trailing slash; "" is the root
 	exact  map[string][]*route // by decoded path
@@ -46,6 +48,12 @@ type route struct {
 type condition struct {
 	query      bool
 	name, want string // want "*" is any value
+}
+
+// rule is what decides who may send the requests of a route.
+type rule struct {
+	print   uint64 // of everything that chooses them
+	callers map[string]bool
 }
 
 // hosts finds services by canonical host name.
@@ -77,7 +85,7 @@ func (h *hosts) add(pattern string, s *service) {
 // stands for.
 func newService(c *config.Service, everybody []string, handlerOf func(r *config.Route, prefix string) (http.Handler, error)) (*service, error) {
 	s := &service{
-		name: c.Name, mtls: c.Policy.MTLS, grpc: strings.HasPrefix(c.Policy.UpstreamProtocol, "h2"), print: printOf(c),
+		name: c.Name, mtls: c.Policy.MTLS, grpc: strings.HasPrefix(c.Policy.UpstreamProtocol, "h2"),
 		prefix: map[string][]*route{}, exact: map[string][]*route{}, denied: map[string][]*route{},
 	}
 	if s.mtls == "" {
@@ -89,6 +97,7 @@ func newService(c *config.Service, everybody []string, handlerOf func(r *config.
 	}
 	for _, rc := range c.Routes {
 		callers := callersOf(rc.Policy.Allow, everybody)
+		s.rules = append(s.rules, rule{printOf(c, rc), callers})
 		if s.callers != nil {
 			maps.Copy(s.callers, callers)
 		}
@@ -146,6 +155,13 @@ func newService(c *config.Service, everybody []string, handlerOf func(r *config.
 		}
 	}
 	return s, nil
+}
+
+// printOf is a digest of everything that chooses the requests of a route.
+func printOf(c *config.Service, r *config.Route) uint64 {
+	h := fnv.New64a()
+	json.NewEncoder(h).Encode([]any{c.Name, c.Hosts, c.Policy.MTLS, r.Name, r.Paths, r.Match, r.Deny, r.Policy.Methods})
+	return h.Sum64()
 }
 
 // callersOf are the organizations of an allow; nil for everybody.

@@ -2,9 +2,7 @@ package gateway
 
 import (
 	"crypto/tls"
-	"encoding/json"
 	"fmt"
-	"hash/fnv"
 	"maps"
 	"net"
 	"net/http"
@@ -69,18 +67,20 @@ func (g *Gateway) build(c *config.Config) (*snapshot, error) {
 	if s.certs, err = g.certs.Build(trust); err != nil {
 		return nil, err
 	}
+	everybody := slices.Sorted(maps.Keys(c.Callers))
 	for _, sc := range c.Services {
-		svc, pool, err := g.buildService(c, sc)
+		svc, pool, err := g.buildService(c, sc, everybody)
 		if err != nil {
 			return nil, fmt.Errorf("service %q: %w", sc.Name, err)
 		}
 		if pool != nil {
 			s.pools = append(s.pools, pool)
+			pool.Certificates(s.certs.Show)
 		}
 		for _, h := range sc.Hosts {
 			s.hosts.add(h, svc)
 		}
-		s.addRights(svc)
+		s.addRights(svc, everybody)
 	}
 	for _, l := range c.Listen {
 		s.listens[l.Address] = g.newListen(l)
@@ -89,22 +89,34 @@ func (g *Gateway) build(c *config.Config) (*snapshot, error) {
 }
 
 // addRights notes what each organization may send to svc.
-func (s *snapshot) addRights(svc *service) {
-	note := func(organization string) {
-		h := fnv.New64a()
-		fmt.Fprint(h, s.rights[organization], svc.print)
-		s.rights[organization] = h.Sum64()
+func (s *snapshot) addRights(svc *service, everybody []string) {
+	if svc.mtls == certs.MTLSOff {
+		return
 	}
-	for organization := range svc.callers {
-		note(organization)
+	note := func(organization string, print uint64) {
+		s.rights[organization] = (s.rights[organization] ^ print) * 0x100000001b3 // as FNV does
 	}
-	if svc.mtls != certs.MTLSOff {
-		note("")
+	for _, r := range svc.rules {
+		switch {
+		case r.callers != nil:
+			for organization := range r.callers {
+				note(organization, r.print)
+			}
+		case svc.anonymous:
+			for _, organization := range everybody {
+				note(organization, r.print)
+			}
+			note("", r.print)
+		default:
+			for organization := range svc.callers {
+				note(organization, r.print)
+			}
+		}
 	}
 }
 
 // changedFrom lists the organizations whose trust or rights are not what they
-// were, "" for those that have none among them.
+// were, "" for whoever has proven none.
 func (s *snapshot) changedFrom(former *snapshot) []string {
 	changed := s.certs.Changed(former.certs)
 	for organization, rights := range former.rights {
@@ -125,24 +137,6 @@ func (s *snapshot) protectsMore(former *snapshot) bool {
 		}
 	}
 	return false
-}
-
-// printOf is a digest of everything in c that decides who may send which request.
-func printOf(c *config.Service) uint64 {
-	type rule struct {
-		Name           string
-		Paths          []string
-		Match          *config.Match
-		Deny           bool
-		Methods, Allow []string
-	}
-	l := make([]rule, len(c.Routes))
-	for i, r := range c.Routes {
-		l[i] = rule{r.Name, r.Paths, r.Match, r.Deny, r.Policy.Methods, r.Policy.Allow}
-	}
-	h := fnv.New64a()
-	json.NewEncoder(h).Encode([]any{c.Name, c.Hosts, c.Policy.MTLS, l})
-	return h.Sum64()
 }
 
 func (g *Gateway) newListen(c config.Listen) *listen {
@@ -172,7 +166,7 @@ func (g *Gateway) newListen(c config.Listen) *listen {
 	return l
 }
 
-func (g *Gateway) buildService(c *config.Config, sc *config.Service) (*service, *proxy.Pool, error) {
+func (g *Gateway) buildService(c *config.Config, sc *config.Service, everybody []string) (*service, *proxy.Pool, error) {
 	var pool *proxy.Pool
 	if len(sc.Upstreams) > 0 {
 		var err error
@@ -181,7 +175,7 @@ func (g *Gateway) buildService(c *config.Config, sc *config.Service) (*service, 
 			return nil, nil, err
 		}
 	}
-	svc, err := newService(sc, everybody(c), func(rc *config.Route, prefix string) (http.Handler, error) {
+	svc, err := newService(sc, everybody, func(rc *config.Route, prefix string) (http.Handler, error) {
 		h, err := g.routeHandler(c, sc, rc, pool, prefix)
 		if err != nil {
 			return nil, fmt.Errorf("route %q: %w", rc.Name, err)
@@ -190,9 +184,6 @@ func (g *Gateway) buildService(c *config.Config, sc *config.Service) (*service, 
 	})
 	return svc, pool, err
 }
-
-// everybody lists the configured organizations, which "*" in allow stands for.
-func everybody(c *config.Config) []string { return slices.Collect(maps.Keys(c.Callers)) }
 
 // routeHandler makes what a route's requests pass, from its policies to the upstream.
 func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.Route, pool *proxy.Pool, prefix string) (http.Handler, error) {

@@ -119,7 +119,12 @@ func (ex *exchange) lost(svc *service) bool {
 // trustChanged acts on a change of revocation lists or agreements; organizations
 // is nil if it may concern all.
 func (g *Gateway) trustChanged(organizations []string) {
-	if snap := g.snapshot.Load(); snap != nil {
+	snap := g.snapshot.Load()
+	switch {
+	case snap == nil:
+	case organizations == nil:
+		g.withdraw(snap, g.conns.provenByAny())
+	default:
 		g.withdraw(snap, g.conns.provenBy(organizations))
 	}
 }
@@ -158,7 +163,7 @@ func (g *Gateway) watchEnds(ctx context.Context) {
 // withdraw ends those of l, and those of their exchanges, that are no longer
 // allowed. The work is mostly that of verifying certificates.
 func (g *Gateway) withdraw(snap *snapshot, l []*conn) {
-	var next atomic.Int64
+	var next, gone atomic.Int64
 	var wg sync.WaitGroup
 	for range min(runtime.GOMAXPROCS(0), (len(l)+31)/32) {
 		wg.Go(func() {
@@ -167,29 +172,31 @@ func (g *Gateway) withdraw(snap *snapshot, l []*conn) {
 				if i >= len(l) {
 					return
 				}
-				g.recheck(snap, l[i])
+				if g.recheck(snap, l[i]) {
+					gone.Add(1)
+				}
 			}
 		})
 	}
 	wg.Wait()
+	if n := gone.Load(); n > 0 {
+		g.log.Info("connections ended, for their organizations lost their right", zap.Int64("connections", n))
+	}
 }
 
-// recheck decides about one connection.
-func (g *Gateway) recheck(snap *snapshot, c *conn) {
+// recheck decides about one connection, and reports whether it ended it.
+func (g *Gateway) recheck(snap *snapshot, c *conn) (ended bool) {
 	former := c.proven.Load()
 	if former == nil || c.ending.Load() {
-		return
+		return false
 	}
 	organization := former.identity.Organization
 	svc := snap.hosts.find(c.sni)
 	if svc == nil {
-		if former.entitled {
-			g.end(snap, c, organization, certs.NotAllowed)
-		}
-		return
+		return former.entitled && g.end(snap, c, organization, certs.NotAllowed)
 	}
 	if svc.mtls == certs.MTLSOff {
-		return // everybody may
+		return false // everybody may
 	}
 	now := g.conns.identify(nil, c, snap.certs, svc, former.peers)
 	if former.entitled && (!now.entitled || now.identity.Organization != organization) {
@@ -197,19 +204,19 @@ func (g *Gateway) recheck(snap *snapshot, c *conn) {
 		if reason == "" {
 			reason = certs.NotAllowed
 		}
-		g.end(snap, c, organization, reason)
-		return
+		return g.end(snap, c, organization, reason)
 	}
-	g.endExchanges(snap, c, svc)
+	return g.endExchanges(snap, c, svc)
 }
 
 // end ends a connection whose organization lost its right: what is under way
-// may finish for a moment, unless it is to be cut.
-func (g *Gateway) end(snap *snapshot, c *conn, organization string, reason certs.Reason) {
+// may finish for a moment, unless it is to be cut. It reports whether the
+// connection was not ending already.
+func (g *Gateway) end(snap *snapshot, c *conn, organization string, reason certs.Reason) bool {
 	if c.ending.Swap(true) {
-		return
+		return false
 	}
-	g.log.Info("connection ended, for its organization lost its right", zap.String("organization", organization),
+	g.log.Debug("connection ended, for its organization lost its right", zap.String("organization", organization),
 		zap.String("reason", string(reason)), zap.String("host", c.sni), zap.String("protocol", c.Protocol))
 	g.metrics.withdrawn.WithLabelValues(organization, string(reason)).Inc()
 	limits := &snap.config.Limits
@@ -228,11 +235,11 @@ func (g *Gateway) end(snap *snapshot, c *conn, organization string, reason certs
 	if c.Protocol == "h1" {
 		if broken {
 			c.close()
-			return
+			return true
 		}
 		c.end() // at once if it waits for a request
 		time.AfterFunc(limits.WithdrawalTimeout.Std(), c.close)
-		return
+		return true
 	}
 	c.end()
 	if busy {
@@ -240,10 +247,12 @@ func (g *Gateway) end(snap *snapshot, c *conn, organization string, reason certs
 	} else {
 		time.AfterFunc(goAwayTime, c.close)
 	}
+	return true
 }
 
-// endExchanges ends what a connection that stays may no longer do.
-func (g *Gateway) endExchanges(snap *snapshot, c *conn, svc *service) {
+// endExchanges ends what a connection that stays may no longer do. It reports
+// whether that was all that the connection did, so that it ended as well.
+func (g *Gateway) endExchanges(snap *snapshot, c *conn, svc *service) bool {
 	limits := &snap.config.Limits
 	cut := cuts(limits, certs.NotAllowed)
 	var whole *exchange
@@ -263,9 +272,8 @@ func (g *Gateway) endExchanges(snap *snapshot, c *conn, svc *service) {
 		}
 	}
 	c.mu.Unlock()
-	if whole != nil { // over HTTP/1.1 the exchange is all that the connection does
-		g.end(snap, c, whole.organization, certs.NotAllowed)
-	}
+	// Over HTTP/1.1 an exchange is all that its connection does.
+	return whole != nil && g.end(snap, c, whole.organization, certs.NotAllowed)
 }
 
 // cuts reports whether requests under way are broken off at once. A revoked
