@@ -11,6 +11,8 @@ const (
 	// are swapped on the way to a file, and files that are yet to come; being told
 	// of changes does not.
 	lookEvery = 200 * time.Millisecond
+	// lookAtLeast is how often they are looked at however many they are.
+	lookAtLeast = 500 * time.Millisecond
 	// settle is how long files must have been left alone before they are read:
 	// editors and package managers write in several steps.
 	settle = 100 * time.Millisecond
@@ -42,7 +44,7 @@ func (r *reloader) onChange(ctx context.Context) {
 			start = time.Now()
 		}
 		// Many files take long to look at; that must not become what the gateway does.
-		wait = max(lookEvery, 30*time.Since(start))
+		wait = min(max(lookEvery, 10*time.Since(start)), lookAtLeast)
 	}
 }
 
