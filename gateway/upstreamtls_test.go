@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"fmt"
 	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -41,6 +42,7 @@ func TestUpstreamMaterialChanges(t *testing.T) {
 			}))
 			up.TLS = &tls.Config{Certificates: []tls.Certificate{pair}, ClientCAs: trusted, ClientAuth: tls.RequireAndVerifyClientCert}
 			up.EnableHTTP2 = protocol == "h2"
+			up.Config.ErrorLog = log.New(io.Discard, "", 0) // handshakes are meant to fail
 			up.StartTLS()
 			defer up.Close()
 			own := func(name string, end time.Time) {

@@ -65,8 +65,11 @@ func newPartners(t *testing.T, limits string) *partners {
 	p.revoke()
 	p.config(fmt.Sprintf(partnersConfig, p.upstream.address))
 	b, _ := os.ReadFile(filepath.Join(p.dir, "vazel.yaml"))
-	p.text = strings.NewReplacer("limits: {drain_timeout: 5s}", "limits: {drain_timeout: 5s"+limits+"}",
+	p.text = strings.NewReplacer("limits: {", "limits: {"+limits,
 		"id: NTRBG-100000003, ca: org-ca.pem}", "id: NTRBG-100000003, ca: org-ca.pem, crl: {file: nra.crl}}").Replace(string(b))
+	if !strings.Contains(p.text, limits) || !strings.Contains(p.text, "crl:") {
+		t.Fatalf("the harness has another frame:\n%s", p.text)
+	}
 	p.use(p.text)
 	return p
 }
@@ -231,7 +234,7 @@ func TestUnrelatedReload(t *testing.T) {
 		p.text + "  third: {owner: meu, hosts: [third.example], upstreams: [\"http://127.0.0.1:1\"], mtls: required, allow: [sofia]}\n",
 		strings.Replace(p.text, "allow: [nra, meu]", "allow: [nra]", 1),                                                                                   // another organization's right
 		strings.Replace(p.text, "organizations:", "organizations:\n  varna: {name: Varna, id: NTRBG-100000009, ca: org-ca.pem}", 1),                       // another organization
-		strings.Replace(p.text, "drain_timeout: 5s", "drain_timeout: 6s, max_streams: 50", 1),                                                             // other bounds
+		strings.Replace(p.text, "limits: {", "limits: {max_streams: 50, ", 1),                                                                             // other bounds
 		strings.Replace(p.text, "organizations:", "organizations:\n  varna: {name: Varna, id: NTRBG-100000009, ca: org-ca.pem, crl: {file: nra.crl}}", 1), // its list
 		p.text,
 	} {
@@ -303,7 +306,7 @@ func TestWithdrawalFinish(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
-			p := newPartners(t, ", withdrawal_timeout: 60s")
+			p := newPartners(t, "withdrawal_timeout: 60s, ")
 			idle, busy := p.link(protocol, "inner.example", p.nra, nil), p.link(protocol, "inner.example", p.nra, nil)
 			idle.get("/")
 			ws := p.link("h1", "inner.example", p.nra, nil)
@@ -332,7 +335,7 @@ func TestWithdrawalFinish(t *testing.T) {
 // TestWithdrawalCut breaks answers off at once, as configured and for what was
 // revoked.
 func TestWithdrawalCut(t *testing.T) {
-	for name, limits := range map[string]string{"allow narrowed": ", withdrawal: cut, withdrawal_timeout: 60s", "revoked": ", withdrawal_timeout: 60s"} {
+	for name, limits := range map[string]string{"allow narrowed": "withdrawal: cut, withdrawal_timeout: 60s, ", "revoked": "withdrawal_timeout: 60s, "} {
 		for _, protocol := range protocols {
 			t.Run(name+"/"+protocol, func(t *testing.T) {
 				t.Parallel()
@@ -489,7 +492,7 @@ func (a *anyHost) await(t *testing.T) {
 // TestNoSlip changes trust while requests are being decided: when a change has
 // been applied and what it ends has ended, nobody holds what he may not have.
 func TestNoSlip(t *testing.T) {
-	p := newPartners(t, ", withdrawal: cut")
+	p := newPartners(t, "withdrawal: cut, ")
 	narrowed := strings.ReplaceAll(p.text, "allow: [nra, meu]", "allow: [meu]")
 	var served atomic.Int64
 	for round := range 15 {
@@ -542,7 +545,7 @@ func TestNoSlip(t *testing.T) {
 // TestStaleDecision: a request that was being decided by a former configuration
 // is decided again, on whichever side of the change it was entered.
 func TestStaleDecision(t *testing.T) {
-	p := newPartners(t, ", withdrawal: cut")
+	p := newPartners(t, "withdrawal: cut, ")
 	g := p.gateway
 	admit := func(snap *snapshot) *exchange {
 		c := &conn{sni: "inner.example", end: func() {}, close: func() {}}
