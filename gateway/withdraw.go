@@ -36,8 +36,9 @@ type exchange struct {
 	conn         *conn
 	rc           *http.ResponseController
 	organization string
-	clientCert   string       // what the upstream is shown
-	request      http.Request // what routes are chosen by
+	clientCert   string // what the upstream is shown
+	method       string
+	header       http.Header // only if routes are chosen by it
 	target       target
 	upgrade      bool // will not end by itself
 	cut          bool // guarded by conn.mu
@@ -60,10 +61,9 @@ func exchangeOf(ctx context.Context) *exchange {
 
 // enter makes a request an exchange of its connection, until it leaves.
 func (c *conn) enter(r *http.Request, p *proven, svc *service, t target, rc *http.ResponseController) *exchange {
-	ex := &exchange{conn: c, rc: rc, organization: p.identity.Organization, clientCert: p.header, target: t, upgrade: r.ProtoMajor == 1 && r.Header["Upgrade"] != nil}
-	ex.request.Method = r.Method
+	ex := &exchange{conn: c, rc: rc, organization: p.identity.Organization, clientCert: p.header, method: r.Method, target: t, upgrade: r.ProtoMajor == 1 && r.Header["Upgrade"] != nil}
 	if svc.byHeader {
-		ex.request.Header = r.Header.Clone() // what is sent on changes
+		ex.header = r.Header.Clone() // what is sent on changes
 	}
 	ex.Context, ex.cancel = context.WithCancelCause(r.Context())
 	c.mu.Lock()
@@ -112,7 +112,7 @@ func (ex *exchange) cutAfter(d time.Duration) {
 
 // lost reports whether the exchange would not be let in by svc.
 func (ex *exchange) lost(svc *service) bool {
-	r, _ := svc.find(&ex.request, ex.target)
+	r, _ := svc.find(&http.Request{Method: ex.method, Header: ex.header}, ex.target)
 	return r == nil || r.deny || r.callers != nil && !r.callers[ex.organization]
 }
 
