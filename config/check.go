@@ -324,6 +324,9 @@ func (t *tree) checkRevocation(key string, n *yaml.Node, o *Organization) {
 			_, at = get(node, "url")
 		}
 		warning, err := c.Check(o.CA, time.Now())
+		if err != nil && c.File != "" {
+			t.files.note(c.File) // a good one is followed by itself
+		}
 		switch {
 		case err != nil && strings.Contains(c.URL, "@"): // may hold a password, which is not to be shown
 			t.problem(at, "crl of organization %q: %v", key, err)

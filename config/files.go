@@ -13,9 +13,9 @@ import (
 
 // Files are the files that a configuration was read from, wherever they are,
 // and those that it would have been read from if they had been there: YAML,
-// certificates, keys, authorities, revocation lists and secrets. A change of
-// anything on the way to a file, such as a symbolic link, counts as one of the
-// file.
+// certificates, keys, authorities and secrets. A change of anything on the way
+// to a file, such as a symbolic link, counts as one of the file. Revocation lists
+// are among them only while they can't be used: package certs follows the others.
 type Files struct {
 	paths    []string // in the order in which they were looked at
 	patterns []string // of include

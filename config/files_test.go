@@ -90,7 +90,7 @@ func TestFilesChanged(t *testing.T) {
 		{"certificate", touch("tls/server.pem"), true},
 		{"key", touch("tls/server.key"), true},
 		{"authority", touch("pki/ca.pem"), true},
-		{"list", touch("pki/list.crl"), true},
+		{"list, which is followed without a reload", touch("pki/list.crl"), false},
 		{"replaced by another of the same age and size", func() {
 			info, err := os.Stat(at("pki/ca.pem"))
 			do(err)
@@ -114,14 +114,16 @@ func TestFilesChanged(t *testing.T) {
 	}
 
 	// What is missing is noticed when it comes.
-	do(os.Rename(at("pki/ca.pem"), at("pki/away.pem")))
-	_, err = Load(at("conf"))
-	mistakes, ok := err.(*Errors)
-	if !ok || mistakes.Read.Changed() {
-		t.Fatalf("got %v", err)
-	}
-	do(os.Rename(at("pki/away.pem"), at("pki/ca.pem")))
-	if !mistakes.Read.Changed() {
-		t.Error("the missing file came, and nothing changed")
+	for _, path := range []string{"pki/ca.pem", "pki/list.crl", "tls/server.key", "live/upstream.pem"} {
+		do(os.Rename(at(path), at("away")))
+		_, err = Load(at("conf"))
+		mistakes, ok := err.(*Errors)
+		if !ok || mistakes.Read.Changed() {
+			t.Fatalf("without %s: %v", path, err)
+		}
+		do(os.Rename(at("away"), at(path)))
+		if !mistakes.Read.Changed() {
+			t.Errorf("the missing %s came, and nothing changed", path)
+		}
 	}
 }

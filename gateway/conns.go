@@ -59,18 +59,13 @@ func connOf(ctx context.Context) *conn {
 // identify answers which organization the connection's certificate proves now.
 // The answer is kept until trust changes or a certificate of its chain ends.
 // From then on changes for that organization find the connection. Until ctx ends
-// it waits for what is not known yet of a certificate; not at all if ctx is nil.
+// it waits, if not for long, for what is not known yet of a certificate.
 func (cs *connections) identify(ctx context.Context, c *conn, set *certs.Set, svc *service, peers []*x509.Certificate) *proven {
 	trust := trustOf(set)
 	p := c.proven.Load()
 	now := time.Now() // after trust was read: what has ended by then is seen
 	if p == nil || p.trust != trust || !now.Before(p.until) {
-		p = &proven{trust: trust, peers: peers, until: now.Add(time.Minute)}
-		if state := (&tls.ConnectionState{PeerCertificates: peers}); ctx != nil {
-			p.identity = set.Prove(ctx, state, now)
-		} else {
-			p.identity = set.Identify(state, now)
-		}
+		p = &proven{trust: trust, identity: set.Prove(ctx, &tls.ConnectionState{PeerCertificates: peers}, now), peers: peers, until: now.Add(time.Minute)}
 		if p.identity.Passing {
 			p.until = now
 		}

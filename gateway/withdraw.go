@@ -190,15 +190,25 @@ func (g *Gateway) recheck(snap *snapshot, c *conn) (ended bool) {
 	if former == nil || c.ending.Load() {
 		return false
 	}
-	organization := former.identity.Organization
 	svc := snap.hosts.find(c.sni)
 	if svc == nil {
-		return former.entitled && g.end(snap, c, organization, certs.NotAllowed)
+		return former.entitled && g.end(snap, c, former.identity.Organization, certs.NotAllowed)
 	}
 	if svc.mtls == certs.MTLSOff {
 		return false // everybody may
 	}
-	now := g.conns.identify(nil, c, snap.certs, svc, former.peers)
+	now := g.conns.identify(over, c, snap.certs, svc, former.peers)
+	if former.entitled && now.identity.Reason != "" && now.identity.Passing {
+		// A responder has to be asked first; the others need not wait for it.
+		g.served.Go(func() { g.settle(snap, c, svc, former, g.conns.identify(g.base, c, snap.certs, svc, former.peers)) })
+		return false
+	}
+	return g.settle(snap, c, svc, former, now)
+}
+
+// settle compares what a connection had proven with what it proves now.
+func (g *Gateway) settle(snap *snapshot, c *conn, svc *service, former, now *proven) (ended bool) {
+	organization := former.identity.Organization
 	if former.entitled && (!now.entitled || now.identity.Organization != organization) {
 		reason := now.identity.Reason
 		if reason == "" {

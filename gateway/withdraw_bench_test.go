@@ -60,14 +60,14 @@ func BenchmarkWithdraw(b *testing.B) {
 			former := build(all)
 			for _, c := range open {
 				c.ending.Store(false)
-				n.gateway.conns.identify(c, former.certs, former.hosts.find("inner.example"), c.proven.Load().peers)
+				n.gateway.conns.identify(over, c, former.certs, former.hosts.find("inner.example"), c.proven.Load().peers)
 			}
 			for b.Loop() {
 				b.StopTimer()
 				next := build(change(all))
 				for _, c := range open {
 					if c.ending.Swap(false) {
-						n.gateway.conns.identify(c, former.certs, former.hosts.find("inner.example"), c.proven.Load().peers)
+						n.gateway.conns.identify(over, c, former.certs, former.hosts.find("inner.example"), c.proven.Load().peers)
 					}
 				}
 				closed.Store(0)
