@@ -50,7 +50,7 @@ var fieldDocs = map[string]string{
 	"config.Delegation.Hosts":                   "Hosts lists the hosts that they may serve: exact, or *.example for one label.",
 	"config.Delegation.Owner":                   "Owner is the owner that each of their services must have.",
 	"config.File.AccessLog":                     "AccessLog is where requests are logged.",
-	"config.File.Admin":                         "Admin is the listener for metrics, health and status.",
+	"config.File.Admin":                         "Admin is the listener for metrics, health and status. A change needs a restart.",
 	"config.File.AuditLog":                      "AuditLog is where audit records are written.",
 	"config.File.Defaults":                      "Defaults is what every service gets unless it says otherwise.",
 	"config.File.Delegate":                      "Delegate lets drop-in files of a pattern define only some services.",

@@ -22,6 +22,7 @@ type conn struct {
 	sni    string // canonical server name of the handshake, or ""
 	end    func() // when what is under way is done; returns at once
 	close  func() // at once
+	cut    func() // at once, and so that a part of an answer does not look like the whole; over TCP only
 	proven atomic.Pointer[proven]
 	ending atomic.Bool // its organization lost its right
 

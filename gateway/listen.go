@@ -259,6 +259,10 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 		opened()
 	}
 	c.close = func() { cc.Close() }
+	c.cut = func() {
+		cc.SetLinger(0)
+		cc.Close()
+	}
 	deadline := time.Now().Add(limits.HeaderTimeout.Std())
 	raw.SetDeadline(deadline)
 	if trusted {

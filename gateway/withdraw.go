@@ -244,11 +244,11 @@ func (g *Gateway) end(snap *snapshot, c *conn, organization string, reason certs
 	c.mu.Unlock()
 	if c.Protocol == "h1" {
 		if broken {
-			c.close()
+			c.cut()
 			return true
 		}
 		c.end() // at once if it waits for a request
-		time.AfterFunc(limits.WithdrawalTimeout.Std(), c.close)
+		time.AfterFunc(limits.WithdrawalTimeout.Std(), c.cut)
 		return true
 	}
 	c.end()

@@ -43,7 +43,7 @@ func BenchmarkWithdraw(b *testing.B) {
 	var closed atomic.Int64
 	for i := range connections {
 		pair := n.clientOf(n.orgCA, certs.ClientSpec{CN: "system", OrganizationID: fmt.Sprintf("NTRBG-2000000%02d", i%organizations)})
-		c := &conn{sni: "inner.example", end: func() { closed.Add(1) }, close: func() {}}
+		c := &conn{sni: "inner.example", end: func() { closed.Add(1) }, close: func() {}, cut: func() {}}
 		c.proven.Store(&proven{peers: []*x509.Certificate{pair.Leaf}})
 		n.gateway.conns.add(c)
 		open = append(open, c)

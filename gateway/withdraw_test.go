@@ -548,7 +548,7 @@ func TestStaleDecision(t *testing.T) {
 	p := newPartners(t, "withdrawal: cut, ")
 	g := p.gateway
 	admit := func(snap *snapshot) *exchange {
-		c := &conn{sni: "inner.example", end: func() {}, close: func() {}}
+		c := &conn{sni: "inner.example", end: func() {}, close: func() {}, cut: func() {}}
 		c.Protocol = "h1"
 		g.conns.add(c)
 		t.Cleanup(func() { g.conns.remove(c) })
