@@ -89,6 +89,9 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 	for _, host := range s.acmeHosts {
 		server(host, c.m.acme.heldFor(host))
 	}
+	for _, o := range s.others {
+		one(o.kind, o.name, o.cert)
+	}
 	now := time.Now()
 	for _, o := range s.organizations {
 		if x, ok := soonest(c.m.Seen(o.key, now)); ok {

@@ -346,7 +346,7 @@ func (ls *lists) refresh(ctx context.Context, l *list) {
 		}
 		if former == nil || (l.stale(former, now) == "") != (l.stale(s, now) == "") || !s.same(former) {
 			ls.manager.log.Info("revocation list in force", zap.String("organization", l.name), zap.String("issuer", plain(s.issuer.Subject.String())), zap.Int("entries", s.revoked.len()), zap.Time("next_update", s.next), zap.String("stale", l.stale(s, now)))
-			ls.manager.trustChanged()
+			ls.manager.trustChanged(ls.manager.judgedBy(l, nil)...)
 		}
 	}
 	l.next = now.Add(jitter(wait))

@@ -3,6 +3,7 @@ package certs
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,9 +32,10 @@ type Manager struct {
 	responders *responders
 	active     atomic.Pointer[Set]
 	epoch      atomic.Uint64 // grows when answers of Identify may have changed
+	generation atomic.Uint64 // of session tickets; grows when a change of trust is known
 
 	mu       sync.Mutex
-	onChange func()
+	onChange func(organizations []string)
 }
 
 // NewManager makes a Manager. It starts nothing.
@@ -49,23 +51,48 @@ func NewManager(o Options) *Manager {
 }
 
 // OnTrustChange has f called after Epoch changed: a revocation list changed or
-// became stale, or an agreement ended. f replaces what was set before, and is
-// called from a goroutine of Run.
-func (m *Manager) OnTrustChange(f func()) {
+// became stale, or an agreement ended. f is told which organizations it may
+// concern, nil for all. It replaces what was set before, and is called from a
+// goroutine of Run.
+func (m *Manager) OnTrustChange(f func(organizations []string)) {
 	m.mu.Lock()
 	m.onChange = f
 	m.mu.Unlock()
 }
 
-// trustChanged makes every kept identity be proven anew.
-func (m *Manager) trustChanged() {
+// trustChanged makes every kept identity be proven anew, and session tickets
+// useless; without organizations it concerns all of them.
+func (m *Manager) trustChanged(organizations ...string) {
+	m.generation.Add(1)
+	if s := m.active.Load(); s != nil {
+		s.rekey()
+	}
+	m.proveAnew(organizations...)
+}
+
+// proveAnew makes every kept identity be proven anew; without organizations it
+// concerns all of them.
+func (m *Manager) proveAnew(organizations ...string) {
 	m.epoch.Add(1)
 	m.mu.Lock()
 	f := m.onChange
 	m.mu.Unlock()
 	if f != nil {
-		f()
+		f(organizations)
 	}
+}
+
+// judgedBy lists the organizations whose certificates a list or responder is
+// asked about.
+func (m *Manager) judgedBy(l *list, r *responder) (keys []string) {
+	if s := m.active.Load(); s != nil {
+		for _, o := range s.organizations {
+			if l != nil && slices.Contains(o.lists, l) || r != nil && o.responder == r {
+				keys = append(keys, o.key)
+			}
+		}
+	}
+	return keys
 }
 
 // Run does the background work until ctx ends: it fetches lists, notices what
@@ -86,7 +113,7 @@ func (m *Manager) Run(ctx context.Context) error {
 // watchTime notices the moments at which answers of Identify change by
 // themselves: an agreement ends, a list becomes stale, its grace is over.
 func (m *Manager) watchTime(ctx context.Context) {
-	tick := time.NewTicker(500 * time.Millisecond)
+	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	last := time.Now().Round(0)
 	for {
@@ -96,20 +123,20 @@ func (m *Manager) watchTime(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := time.Now().Round(0) // validity is a matter of the wall clock
-		changed := false
+		var changed []string
 		if s := m.active.Load(); s != nil {
 			for _, o := range s.organizations {
 				for _, t := range o.changes() {
 					if last.Before(t) && !now.Before(t) {
 						m.log.Warn("an organization's trust ends or is in doubt: its agreement ended, or its revocation list is stale", zap.String("organization", o.key))
-						changed = true
+						changed = append(changed, o.key)
 					}
 				}
 			}
 		}
 		last = now
-		if changed {
-			m.trustChanged()
+		if len(changed) > 0 {
+			m.trustChanged(changed...)
 		}
 	}
 }

@@ -209,7 +209,7 @@ func (rs *responders) follow(ctx context.Context, r *responder) {
 		now := time.Now()
 		if r.expired(now) {
 			rs.manager.log.Warn("OCSP answers about an organization's certificates became stale", zap.String("organization", r.name))
-			rs.manager.trustChanged()
+			rs.manager.trustChanged(rs.manager.judgedBy(nil, r)...)
 		}
 		for _, e := range r.due(now, ocspSlots-len(slots)) {
 			slots <- struct{}{} // there is room, and only this loop takes it
@@ -366,7 +366,7 @@ func (rs *responders) settle(r *responder, e *ocspEntry, a *ocspAnswer, why stri
 		}
 	}
 	if worse {
-		rs.manager.trustChanged()
+		rs.manager.trustChanged(rs.manager.judgedBy(nil, r)...)
 	}
 	return a != nil
 }
@@ -384,7 +384,7 @@ func (rs *responders) sweep(r *responder, now time.Time) {
 	if !some {
 		return
 	}
-	rs.manager.trustChanged()
+	rs.manager.proveAnew(rs.manager.judgedBy(nil, r)...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for k, e := range r.held {

@@ -268,7 +268,7 @@ func TestOCSPLife(t *testing.T) {
 	srv := newAnswerer(t)
 	m := newManager(t)
 	changes := 0
-	m.OnTrustChange(func() { changes++ })
+	m.OnTrustChange(func([]string) { changes++ })
 	config := withOCSP(t, ca, OCSP{URL: srv.URL}, nil)
 	s := build(t, m, config)
 	r := s.organizations[0].responder
@@ -341,7 +341,7 @@ func TestOCSPBecomesStale(t *testing.T) {
 	for mode, want := range map[string]Reason{modeRequire: RevocationUnknown, modeGrace: ""} {
 		m := newManager(t)
 		told := make(chan struct{}, 10)
-		m.OnTrustChange(func() { told <- struct{}{} })
+		m.OnTrustChange(func([]string) { told <- struct{}{} })
 		s := build(t, m, withOCSP(t, ca, OCSP{URL: srv.URL, MaxAge: unit.Duration(time.Second)}, &Revocation{Mode: mode}))
 		m.Activate(s)
 		defer start(t, m)()
@@ -454,7 +454,7 @@ func TestOCSPBound(t *testing.T) {
 		t.Errorf("got %d certificates; the revoked one is kept: %v", len(r.held), r.held[first] != nil)
 	}
 	told := 0
-	m.OnTrustChange(func() { told++ })
+	m.OnTrustChange(func([]string) { told++ })
 	m.responders.sweep(r, begin.Add(ocspUnused+time.Hour))
 	if len(r.held) != 0 || told != 1 {
 		t.Errorf("after a day: got %d certificates, told %d times", len(r.held), told)

@@ -17,6 +17,7 @@ import (
 // organization is an Organization ready to be proven.
 type organization struct {
 	key        string
+	digest     string // of everything in the configuration that decides whether it is proven
 	ids        []string
 	subject    *SubjectMatch
 	san        []sanPattern
@@ -75,7 +76,8 @@ func (s *Set) loadOrganizations(all map[string]Organization) error {
 		for _, err := range s.loadRevocation(o, c) {
 			fail(err)
 		}
-		trust = append(trust, o.trust(c))
+		o.digest = o.trust(c)
+		trust = append(trust, []byte(o.digest))
 		s.organizations = append(s.organizations, o)
 	}
 	for i, a := range s.organizations {
@@ -171,7 +173,7 @@ func (o *organization) readNames(c Organization) (errs []error) {
 }
 
 // trust is a digest of everything that decides whether o is proven.
-func (o *organization) trust(c Organization) []byte {
+func (o *organization) trust(c Organization) string {
 	parts := [][]byte{[]byte(o.key), []byte(c.ValidUntil.String()), fmt.Append(nil, o.revocation.mode, o.revocation.grace)}
 	list := func(l []string) {
 		parts = append(parts, fmt.Append(nil, len(l)))
@@ -198,7 +200,7 @@ func (o *organization) trust(c Organization) []byte {
 	for _, ca := range o.cas {
 		parts = append(parts, ca.Raw)
 	}
-	return []byte(digest(parts...))
+	return digest(parts...)
 }
 
 // overlap says why one certificate could prove both organizations; "" if none

@@ -29,6 +29,7 @@ type Set struct {
 	byCA          *x509.CertPool // all authorities: hints in handshakes, reasons of refusals
 	trustID       string
 	warnings      []string
+	others        []other
 	chains        chains
 
 	certificates []*served
@@ -37,6 +38,18 @@ type Set struct {
 	fallback     *hostTLS            // for unknown names and clients without SNI; nil without any certificate
 	acmeHosts    []string
 	acme         *ACME
+}
+
+// other is a certificate that somebody else uses.
+type other struct {
+	kind, name string
+	cert       *x509.Certificate
+}
+
+// Show adds a certificate that others use to the metrics of s: its kind, the
+// name under which it is configured. It must not be called after Activate.
+func (s *Set) Show(kind, name string, cert *x509.Certificate) {
+	s.others = append(s.others, other{kind, name, cert})
 }
 
 // served is a certificate from files.
@@ -49,8 +62,9 @@ type served struct {
 
 // hostTLS holds the prepared configurations of one host, by offered protocols.
 type hostTLS struct {
-	tickets  *tickets
+	manager  *Manager
 	label    string // of the session ticket keys
+	identity bool   // clients are asked who they are
 	base     *tls.Config
 	mu       sync.Mutex // held to change variants and their keys
 	variants atomic.Pointer[[]variant]
@@ -249,10 +263,43 @@ func (s *Set) prepare(host string, mtls MTLS) *hostTLS {
 		c.ClientAuth = tls.RequestClientCert
 		c.ClientCAs = s.byCA
 	}
-	t := &hostTLS{tickets: s.manager.tickets, base: c, label: host + "\x00" + string(mtls) + "\x00" + s.trustID}
-	c.SetSessionTicketKeys(t.tickets.keys(t.label))
+	t := &hostTLS{manager: s.manager, base: c, label: host + "\x00" + string(mtls) + "\x00" + s.trustID, identity: c.ClientAuth != tls.NoClientCert}
+	if strings.HasPrefix(host, "*.") {
+		onlyUnderName(c)
+	}
+	c.SetSessionTicketKeys(t.keys())
 	t.variants.Store(new([]variant))
 	return t
+}
+
+// keys are the session ticket keys of now. Those of hosts that ask for
+// certificates change with what is learned of revocation and agreements as well.
+func (h *hostTLS) keys() [][32]byte {
+	label := h.label
+	if h.identity {
+		label += fmt.Sprint("\x00", h.manager.generation.Load())
+	}
+	return h.manager.tickets.keys(label)
+}
+
+// onlyUnderName makes the tickets of a wildcard good only for the name that
+// they were given to.
+func onlyUnderName(c *tls.Config) {
+	const mark = "vazel name:"
+	c.WrapSession = func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
+		ss.Extra = append(ss.Extra, []byte(mark+lowerASCII(cs.ServerName)))
+		return c.EncryptTicket(cs, ss)
+	}
+	c.UnwrapSession = func(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+		ss, err := c.DecryptTicket(ticket, cs)
+		if err != nil || ss == nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(ss.Extra, func(b []byte) bool { return string(b) == mark+lowerASCII(cs.ServerName) }) {
+			return nil, nil // a full handshake
+		}
+		return ss, nil
+	}
 }
 
 // ConfigFor answers a handshake: the server's certificate for the name, whether
@@ -305,7 +352,7 @@ func (s *Set) rekey() {
 	one := func(h *hostTLS) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		keys := h.tickets.keys(h.label)
+		keys := h.keys()
 		h.base.SetSessionTicketKeys(keys)
 		for _, v := range *h.variants.Load() {
 			v.config.SetSessionTicketKeys(keys)
@@ -330,6 +377,28 @@ func (s *Set) TrustID() string { return s.trustID }
 // TrustID. A kept Identity holds while both stay and no certificate of its
 // chain expires.
 func (s *Set) Epoch() uint64 { return s.manager.epoch.Load() }
+
+// Changed lists the organizations whose certificates s may judge otherwise than
+// former did, revocation lists and time aside.
+func (s *Set) Changed(former *Set) (keys []string) {
+	if s.trustID == former.trustID {
+		return nil
+	}
+	was := make(map[string]string, len(former.organizations))
+	for _, o := range former.organizations {
+		was[o.key] = o.digest
+	}
+	for _, o := range s.organizations {
+		if was[o.key] != o.digest {
+			keys = append(keys, o.key)
+		}
+		delete(was, o.key)
+	}
+	for key := range was {
+		keys = append(keys, key)
+	}
+	return keys
+}
 
 // digest is a hash over parts that can't run into each other.
 func digest(parts ...[]byte) string {

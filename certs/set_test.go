@@ -227,6 +227,10 @@ func TestResumption(t *testing.T) {
 				n.config.Organizations["meu"] = o
 				srv.set.Store(build(t, n.m, n.config))
 			}, false},
+			{"trust changed by a list", func(t *testing.T, n *node, srv *server, _ *tls.Config) {
+				n.m.Activate(srv.set.Load())
+				n.m.trustChanged("meu")
+			}, false},
 			{"another process", func(t *testing.T, n *node, srv *server, _ *tls.Config) {
 				srv.set.Store(build(t, newManager(t), n.config))
 			}, false},
@@ -257,6 +261,35 @@ func TestResumption(t *testing.T) {
 					t.Error("the resumed connection lost its certificate")
 				}
 			})
+		}
+	}
+}
+
+// TestWildcardResumption: the ticket of one name is not taken under another one of
+// the same wildcard, and no change of organizations' trust ends it.
+func TestWildcardResumption(t *testing.T) {
+	t.Parallel()
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		n := newNode(t)
+		srv := serve(t, build(t, n.m, n.config))
+		n.m.Activate(srv.set.Load())
+		c := n.dialer("a.open.example")
+		c.MaxVersion = version
+		c.ClientSessionCache = &oneSession{}
+		for i, tt := range []struct {
+			name string
+			want bool
+		}{{"a.open.example", false}, {"a.open.example", true}, {"A.open.example", true}, {"b.open.example", false}, {"b.open.example", true}, {"a.open.example", false}} {
+			c.ServerName = tt.name
+			c.InsecureSkipVerify = true // the client itself would resume under one name only
+			n.m.trustChanged()
+			_, server, err := srv.dial(t, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if server.DidResume != tt.want {
+				t.Errorf("%s, %d. %s: resumed %v, want %v", tls.VersionName(version), i+1, tt.name, server.DidResume, tt.want)
+			}
 		}
 	}
 }

@@ -81,6 +81,10 @@ func (t *tree) checkMain() {
 		_, n := get(tls, "acme")
 		t.checkACME(n, c.TLS.ACME)
 	}
+	_, limits = get(root, "limits")
+	if _, n := get(limits, "withdrawal"); n != nil {
+		t.oneOf(n, "limits.withdrawal", WithdrawalFinish, WithdrawalCut)
+	}
 	_, admin := get(root, "admin")
 	if _, n := get(admin, "listen"); n != nil && !strings.HasPrefix(n.Value, "unix:") {
 		host, _, err := net.SplitHostPort(n.Value)
@@ -169,6 +173,7 @@ func (t *tree) abs(p string) string {
 // file1 makes a path absolute and makes sure that its file can be read.
 func (t *tree) file1(n *yaml.Node, p *string) []byte {
 	*p = t.abs(*p)
+	t.files.note(*p)
 	b, err := readBounded(*p)
 	if err != nil && n != nil {
 		t.bad(n, "", "%s can't be read: %v", *p, err)
@@ -198,6 +203,7 @@ func (t *tree) secret(n *yaml.Node, s *unit.Secret) {
 		var err error
 		for _, p := range paths {
 			var b []byte
+			t.files.note(p)
 			if b, err = readBounded(p); err == nil {
 				s.Resolve(string(b))
 				return
@@ -364,6 +370,9 @@ func (t *tree) checkRevocation(key string, n *yaml.Node, o *Organization) {
 			_, at = get(node, "url")
 		}
 		warning, err := c.Check(o.CA, time.Now())
+		if err != nil && c.File != "" {
+			t.files.note(c.File) // a good one is followed by itself
+		}
 		switch {
 		case err != nil && strings.Contains(c.URL, "@"): // may hold a password, which is not to be shown
 			t.problem(at, "crl of organization %q: %v", key, err)

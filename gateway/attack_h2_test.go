@@ -19,7 +19,7 @@ import (
 
 // h2client speaks HTTP/2 in single frames.
 type h2client struct {
-	t    *testing.T
+	t    testing.TB
 	conn *tls.Conn
 	fr   *http2.Framer
 	enc  *hpack.Encoder

@@ -18,7 +18,7 @@ import (
 
 // h3client speaks HTTP/3 in single frames.
 type h3client struct {
-	t  *testing.T
+	t  testing.TB
 	qc *quic.Conn
 }
 

@@ -27,22 +27,12 @@ const (
 	qpackFailed       = 0x200
 )
 
-// h3Server serves HTTP/3. It accepts streams itself and hands each to quic-go:
-// its own loop has no time-out for request heads, tells nobody of malformed
-// ones, and counts no resets.
-type h3Server struct {
-	g      *Gateway
-	limits config.Limits
-
-	mu       sync.Mutex
-	stopping bool
-	conns    map[*h3Conn]struct{}
-	empty    chan struct{} // closed when the last connection is gone, while stopping
-}
-
-// h3Conn is one connection.
+// h3Conn is one connection. The gateway accepts streams itself and hands each to
+// quic-go: its own loop has no time-out for request heads, tells nobody of
+// malformed ones, and counts no resets.
 type h3Conn struct {
-	server *h3Server
+	g      *Gateway
+	limits *config.Limits
 	qc     *quic.Conn
 	ctx    context.Context // of requests
 
@@ -54,18 +44,15 @@ type h3Conn struct {
 	requests int
 }
 
-// serve serves qc until it ends.
-func (s *h3Server) serve(qc *quic.Conn, c *conn) {
-	hc := &h3Conn{server: s, qc: qc, ctx: c.context(qc.Context()), heads: map[quic.StreamID]*quic.Stream{}, resets: h2.ResetBudget()}
-	if !s.add(hc) {
-		qc.CloseWithError(h3NoError, "")
-		return
-	}
-	defer s.remove(hc)
+// serveH3 serves HTTP/3 on qc until it has ended and so have its handlers.
+func (g *Gateway) serveH3(c *conn, l *config.Limits, qc *quic.Conn) {
+	hc := &h3Conn{g: g, limits: l, qc: qc, ctx: c.context(qc.Context()), heads: map[quic.StreamID]*quic.Stream{}, resets: h2.ResetBudget()}
+	c.end = hc.leave
+	g.conns.add(c)
 	server := &http3.Server{
 		Handler:        http.HandlerFunc(hc.handle),
-		MaxHeaderBytes: int(s.limits.MaxHeader),
-		IdleTimeout:    s.limits.IdleTimeout.Std(),
+		MaxHeaderBytes: int(l.MaxHeader),
+		IdleTimeout:    l.IdleTimeout.Std(),
 		ConnContext:    func(ctx context.Context, _ *quic.Conn) context.Context { return c.context(ctx) },
 	}
 	raw, err := server.NewRawServerConn(qc)
@@ -107,7 +94,7 @@ func (s *h3Server) serve(qc *quic.Conn, c *conn) {
 
 // begin reports whether a request may come on str.
 func (hc *h3Conn) begin(str *quic.Stream) bool {
-	l := &hc.server.limits
+	l := hc.limits
 	hc.mu.Lock()
 	defer hc.mu.Unlock()
 	if hc.leaving {
@@ -137,7 +124,7 @@ func (hc *h3Conn) handle(w http.ResponseWriter, r *http.Request) {
 			str.SetReadDeadline(time.Time{})
 		}
 	}
-	hc.server.g.handler.ServeHTTP(w, r)
+	hc.g.handler.ServeHTTP(w, r)
 }
 
 // end notes how a stream ended.
@@ -180,10 +167,10 @@ func (hc *h3Conn) malformed(m *h1.Malformed) {
 	cs := hc.qc.ConnectionState().TLS
 	defer func() {
 		if v := recover(); v != nil && v != http.ErrAbortHandler {
-			hc.server.g.log.Error("panic in a handler", zap.String("panic", fmt.Sprintf("%T", v)))
+			hc.g.log.Error("panic in a handler", zap.String("panic", fmt.Sprintf("%T", v)))
 		}
 	}()
-	hc.server.g.malformed(hc.ctx, "HTTP/3.0", http.MethodGet, &cs, m)
+	hc.g.malformed(hc.ctx, "HTTP/3.0", http.MethodGet, &cs, m)
 }
 
 // pay counts a stream that ended by the client's fault, and ends the
@@ -200,28 +187,8 @@ func (hc *h3Conn) pay() bool {
 
 func (hc *h3Conn) abortLocked(reason string) {
 	if hc.qc.Context().Err() == nil {
-		hc.server.g.ended(hc.ctx, reason)
+		hc.g.ended(hc.ctx, reason)
 		hc.qc.CloseWithError(h3ExcessiveLoad, "")
-	}
-}
-
-func (s *h3Server) add(hc *h3Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopping {
-		return false
-	}
-	s.conns[hc] = struct{}{}
-	return true
-}
-
-func (s *h3Server) remove(hc *h3Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, hc)
-	if len(s.conns) == 0 && s.empty != nil {
-		close(s.empty)
-		s.empty = nil
 	}
 }
 
@@ -242,31 +209,4 @@ func (hc *h3Conn) leave() {
 func (hc *h3Conn) closeSoon() {
 	wait := max(300*time.Millisecond, 3*hc.qc.ConnectionStats().SmoothedRTT)
 	time.AfterFunc(wait, func() { hc.qc.CloseWithError(h3NoError, "") })
-}
-
-// shutdown lets requests finish until ctx ends, and closes the rest.
-func (s *h3Server) shutdown(ctx context.Context) {
-	s.mu.Lock()
-	s.stopping = true
-	if len(s.conns) == 0 {
-		s.mu.Unlock()
-		return
-	}
-	empty := make(chan struct{})
-	s.empty = empty
-	for hc := range s.conns {
-		hc.leave()
-	}
-	s.mu.Unlock()
-	select {
-	case <-empty:
-		return
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	for hc := range s.conns {
-		hc.qc.CloseWithError(h3NoError, "")
-	}
-	s.mu.Unlock()
-	<-empty
 }

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"crypto/tls"
 	"net/http"
 	"slices"
 	"strconv"
@@ -155,10 +154,5 @@ func validValue(v string) bool {
 }
 
 func blank(c byte) bool { return c == ' ' || c == '\t' }
-
-// peerState is the part of a connection's state that identities are proven from.
-func peerState(p *proven) *tls.ConnectionState {
-	return &tls.ConnectionState{PeerCertificates: p.peers, HandshakeComplete: true}
-}
 
 func itoa(n int) string { return strconv.Itoa(n) }

@@ -210,6 +210,7 @@ func (s *socket) stopAccepting() {
 	}
 	if s.quic != nil {
 		s.quic.Close() // connections and the packet socket stay
+		s.served.Wait()
 	}
 }
 
@@ -242,7 +243,7 @@ func (g *Gateway) acceptTCP(s *socket) {
 			raw.Close()
 			continue
 		}
-		go g.startTCP(s, raw, peer, trusted)
+		g.served.Go(func() { g.startTCP(s, raw, peer, trusted) })
 	}
 }
 
@@ -250,7 +251,7 @@ func (g *Gateway) acceptTCP(s *socket) {
 // it to the server of its protocol.
 func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted bool) {
 	snap := g.snapshot.Load()
-	l := snap.listens[s.address]
+	l, limits := snap.listens[s.address], &snap.config.Limits
 	c := &conn{}
 	c.Listener, c.Peer, c.Trusted = s.address, peer, trusted
 	cc := &clientConn{Conn: raw, conn: c}
@@ -261,7 +262,11 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 		opened()
 	}
 	c.close = func() { cc.Close() }
-	deadline := time.Now().Add(snap.config.Limits.HeaderTimeout.Std())
+	c.cut = func() {
+		cc.SetLinger(0)
+		cc.Close()
+	}
+	deadline := time.Now().Add(limits.HeaderTimeout.Std())
 	raw.SetDeadline(deadline)
 	if trusted {
 		cc.br = bufio.NewReaderSize(raw, 512)
@@ -284,8 +289,7 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 	if l.redirect {
 		raw.SetDeadline(time.Time{})
 		c.Protocol = "h1"
-		g.conns.add(c)
-		g.servers.Load().plain.Serve(c.context(g.base), cc, nil)
+		g.serveH1(c, g.redirector, limits, cc, nil)
 		return
 	}
 	tc := tls.Server(cc, l.tls)
@@ -307,22 +311,18 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 	}
 	g.metrics.requests.Handshake(s.address, "tcp", &cs, time.Since(start))
 	c.sni = serverName(cs.ServerName)
+	c.close = func() { tc.Close() }
 	if cs.NegotiatedProtocol == "h2" {
 		c.Protocol = "h2"
-		g.conns.add(c)
-		server := g.servers.Load().h2
-		c.h2 = server.Conn(tc)
-		server.Serve(c.context(g.base), c.h2)
+		g.serveH2(c, limits, tc)
 		return
 	}
 	c.Protocol = "h1"
-	g.conns.add(c)
-	servers := g.servers.Load()
-	if servers.std != nil {
-		servers.std.put(tc)
+	if limits.HTTP1 == "standard" {
+		g.serveStandard(c, limits, tc)
 		return
 	}
-	servers.h1.Serve(c.context(g.base), tc, &cs)
+	g.serveH1(c, g.handler, limits, tc, &cs)
 }
 
 // listenQUIC makes the QUIC listener of a packet socket.
@@ -389,7 +389,7 @@ func (g *Gateway) acceptQUIC(s *socket) {
 		if err != nil {
 			return
 		}
-		go g.startQUIC(s, qc)
+		g.served.Go(func() { g.startQUIC(s, qc) })
 	}
 }
 
@@ -408,14 +408,13 @@ func (g *Gateway) startQUIC(s *socket, qc *quic.Conn) {
 	cs := qc.ConnectionState().TLS
 	g.metrics.requests.Handshake(s.address, "quic", &cs, handshakeTook(qc))
 	c.sni = serverName(cs.ServerName)
-	c.close = func() { qc.CloseWithError(0x100, "") } // H3_NO_ERROR
-	g.conns.add(c)
+	c.close = func() { qc.CloseWithError(h3NoError, "") }
 	defer func() {
 		g.conns.remove(c)
 		g.conns.release(peer.Addr())
 		opened()
 	}()
-	g.servers.Load().h3.serve(qc, c)
+	g.serveH3(c, &snap.config.Limits, qc)
 }
 
 // addrOf is the address of a TCP or UDP peer.

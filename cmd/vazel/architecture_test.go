@@ -43,7 +43,6 @@ var doors = map[string][]string{
 	"go.yaml.in/yaml":                                         {"config"},
 	"github.com/andybalholm/brotli":                           {"middleware"},
 	"github.com/klauspost/compress":                           {"middleware"},
-	"github.com/fsnotify/fsnotify":                            {"cmd/vazel"},
 	"github.com/KimMachineGun/automemlimit":                   {"cmd/vazel"},
 	"github.com/prometheus/client_golang/prometheus/promhttp": {"gateway/admin"},
 }

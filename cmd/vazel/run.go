@@ -51,7 +51,7 @@ func runCommand(ctx context.Context, args []string, out, errs io.Writer) error {
 	path := configFlag(f)
 	level := f.String("log-level", "info", "debug, info, warn or error")
 	state := f.String("state", "", "folder for what must survive a restart; default: $STATE_DIRECTORY, or state beside the configuration")
-	watch := f.Bool("watch", true, "reload when a configuration file changes")
+	watch := f.Bool("watch", true, "reload when a file of the configuration changes, or one that it names")
 	if err := parse(f, args, errs); err != nil {
 		return err
 	}
@@ -97,7 +97,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 	if err != nil {
 		return err
 	}
-	r := &reloader{gateway: g, path: o.Config, current: cfg, log: log}
+	r := &reloader{gateway: g, path: o.Config, current: cfg, read: cfg.Read, log: log}
 	a, err := admin.Listen(cfg.Admin, admin.Options{Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload, Organizations: func() (any, error) { return g.Organizations() }})
 	if err != nil {
 		return err
@@ -159,7 +159,14 @@ type reloader struct {
 
 	mu      sync.Mutex
 	current *config.Config
-	refused []string // files with mistakes in what was refused last, relative to the configuration's folder
+	read    *config.Files // by the last attempt, whether it was applied or not
+}
+
+// files are those whose change calls for another attempt.
+func (r *reloader) files() *config.Files {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.read
 }
 
 // reload loads and applies the configuration; on an error the former one stays
@@ -172,16 +179,15 @@ func (r *reloader) reload() error {
 	start := time.Now()
 	next, err := config.LoadWith(r.current, r.path)
 	if err != nil {
-		var all *config.Errors
-		if r.refused = nil; errors.As(err, &all) {
-			for _, p := range all.Problems {
-				r.refused = append(r.refused, p.File)
-			}
+		var mistakes *config.Errors
+		if errors.As(err, &mistakes) {
+			r.read = mistakes.Read
 		}
 		r.gateway.ReloadFailed(err)
 		r.log.Error("configuration refused; the former one stays in force", zap.Error(err))
 		return err
 	}
+	r.read = next.Read
 	if err := r.gateway.Apply(next); err != nil {
 		r.log.Error("configuration refused; the former one stays in force", zap.Error(err))
 		return err
@@ -189,7 +195,7 @@ func (r *reloader) reload() error {
 	if !reflect.DeepEqual(next.Admin, r.current.Admin) {
 		r.log.Warn("admin was changed; the admin listener itself changes only when the program starts anew", zap.String("listen", next.Admin.Listen))
 	}
-	r.current, r.refused = next, nil
+	r.current = next
 	r.log.Info("configuration applied", zap.String("hash", next.Hash), zap.Duration("took", time.Since(start)))
 	return nil
 }

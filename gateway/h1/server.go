@@ -134,22 +134,31 @@ func (s *Server) remove(c *conn) {
 	}
 }
 
-// Shutdown ends connections that wait for a request, lets requests finish
-// until ctx ends, and closes the rest.
-func (s *Server) Shutdown(ctx context.Context) {
+// End ends connections that wait for a request, and the others after the
+// response under way, which says so. It does not wait for that. Connections that
+// come later are closed.
+func (s *Server) End() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.stopping.Store(true)
+	for c := range s.conns {
+		if c.idle.Load() {
+			c.net.SetReadDeadline(past)
+		}
+	}
+}
+
+// Shutdown is End, but waits for the connections until ctx ends, and closes the
+// rest.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.End()
+	s.mu.Lock()
 	if len(s.conns) == 0 {
 		s.mu.Unlock()
 		return
 	}
 	empty := make(chan struct{})
 	s.empty = empty
-	for c := range s.conns {
-		if c.idle.Load() {
-			c.net.SetReadDeadline(past)
-		}
-	}
 	s.mu.Unlock()
 	select {
 	case <-empty:

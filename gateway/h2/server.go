@@ -11,7 +11,6 @@ import (
 	"crypto/tls"
 	"log"
 	"net/http"
-	"sync"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -47,16 +46,12 @@ type Refusal struct {
 	TLS    *tls.ConnectionState
 }
 
-// Server serves connections.
+// Server serves one connection: the server below ends all of its connections
+// gracefully or none, and each has to end for itself.
 type Server struct {
 	o    Options
 	base *http.Server
 	h2   *http2.Server
-
-	mu       sync.Mutex
-	stopping bool
-	conns    map[*Conn]struct{}
-	empty    chan struct{} // closed when the last connection is gone, while stopping
 }
 
 // decoderTable is the size of the HPACK table that clients may use; the guard
@@ -66,9 +61,8 @@ const decoderTable = 4096
 // New makes a Server.
 func New(o Options) *Server {
 	s := &Server{
-		o:     o,
-		conns: map[*Conn]struct{}{},
-		base:  &http.Server{Handler: o.Handler, ErrorLog: o.ErrorLog, MaxHeaderBytes: o.Limits.MaxHeader},
+		o:    o,
+		base: &http.Server{Handler: o.Handler, ErrorLog: o.ErrorLog, MaxHeaderBytes: o.Limits.MaxHeader},
 		h2: &http2.Server{
 			MaxConcurrentStreams:      uint32(o.Limits.MaxStreams),
 			MaxDecoderHeaderTableSize: decoderTable,
@@ -87,58 +81,17 @@ func New(o Options) *Server {
 
 // Serve serves c until it ends and closes it.
 func (s *Server) Serve(ctx context.Context, c *Conn) {
-	if !s.add(c) {
-		c.Close()
-		return
-	}
-	defer s.remove(c)
 	c.ctx = ctx
 	s.h2.ServeConn(c, &http2.ServeConnOpts{Context: ctx, BaseConfig: s.base, Handler: s.o.Handler})
 	c.Close()
 }
 
-func (s *Server) add(c *Conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.stopping {
-		return false
-	}
-	s.conns[c] = struct{}{}
-	return true
-}
+// End tells the client to go, and lets requests finish. It returns at once.
+func (s *Server) End() { s.base.Shutdown(over) }
 
-func (s *Server) remove(c *Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if len(s.conns) == 0 && s.empty != nil {
-		close(s.empty)
-		s.empty = nil
-	}
-}
-
-// Shutdown tells clients to go, lets requests finish until ctx ends, and
-// closes the rest.
-func (s *Server) Shutdown(ctx context.Context) {
-	s.mu.Lock()
-	s.stopping = true
-	if len(s.conns) == 0 {
-		s.mu.Unlock()
-		return
-	}
-	empty := make(chan struct{})
-	s.empty = empty
-	s.mu.Unlock()
-	s.base.Shutdown(ctx) // sends GOAWAY and does not wait: it knows no connection
-	select {
-	case <-empty:
-		return
-	case <-ctx.Done():
-	}
-	s.mu.Lock()
-	for c := range s.conns {
-		c.NetConn().Close()
-	}
-	s.mu.Unlock()
-	<-empty
-}
+// over is a context that has ended: nobody waits.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
