@@ -3,30 +3,23 @@ package certs
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
-	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/mholt/acmez/v3"
 	"github.com/mholt/acmez/v3/acme"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
 )
-
-// acmeTLS is the protocol of the TLS-ALPN-01 challenge (RFC 8737).
-const acmeTLS = acmez.ACMETLS1Protocol
 
 // acmeManager obtains and renews certificates. It is the door to certmagic, of
 // which nothing global is used.
@@ -37,6 +30,7 @@ type acmeManager struct {
 	unavailable *prometheus.CounterVec
 
 	current atomic.Pointer[acmeRun] // nil while ACME is not configured
+	held    sync.Map                // host -> *stapled; outlives runs, so that a new directory has time to answer
 
 	mu     sync.Mutex // held to start and stop
 	closed bool       // by stop, for good
@@ -48,10 +42,14 @@ type acmeManager struct {
 // acmeRun is one use of certmagic, with one configuration.
 type acmeRun struct {
 	settings ACME
-	hosts    map[string]context.CancelFunc // ends what is being done for a host
+	roots    []byte // of the directory, as they were read
+	hosts    map[string]*acmeHost
 	cache    *certmagic.Cache
-	config   *certmagic.Config
+	listen   *certmagic.Config // proves hosts by HTTP-01 and TLS-ALPN-01
+	dns      *certmagic.Config // proves hosts by DNS-01; nil without
 	issuer   *certmagic.ACMEIssuer
+	busy     chan struct{} // bounds what is obtained at the same time
+	ports    net.Listener  // see holdPort
 	ctx      context.Context
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
@@ -66,36 +64,6 @@ func newACME(m *Manager) *acmeManager {
 	}
 }
 
-// check reads what can be read before anything is started.
-func (a *acmeManager) check(c *ACME) error {
-	if c.Directory == "" {
-		return errors.New("tls.acme: directory is missing")
-	}
-	if u, err := url.Parse(c.Directory); err != nil || u.Scheme != "https" || u.Host == "" {
-		return fmt.Errorf("tls.acme: directory %q is not an https address (RFC 8555, 6.1)", c.Directory)
-	}
-	if (c.EAB.KeyID == "") != (c.EAB.HMACKey.Reveal() == "") {
-		return errors.New("tls.acme.eab: needs both key_id and hmac_key")
-	}
-	_, err := rootsOf(c)
-	return err
-}
-
-func rootsOf(c *ACME) (*x509.CertPool, error) {
-	if c.CA == "" {
-		return nil, nil
-	}
-	b, err := os.ReadFile(c.CA)
-	if err != nil {
-		return nil, fmt.Errorf("tls.acme.ca: %w", err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(b) {
-		return nil, fmt.Errorf("tls.acme.ca: %s holds no certificate", c.CA)
-	}
-	return pool, nil
-}
-
 // manage makes the hosts of s the ones whose certificates are kept.
 func (a *acmeManager) manage(s *Set) {
 	a.mu.Lock()
@@ -103,99 +71,136 @@ func (a *acmeManager) manage(s *Set) {
 	if a.closed {
 		return
 	}
+	a.held.Range(func(host, _ any) bool {
+		if !slices.Contains(s.acmeHosts, host.(string)) {
+			a.held.Delete(host)
+		}
+		return true
+	})
 	r := a.current.Load()
 	if s.acme == nil || len(s.acmeHosts) == 0 {
 		a.stopLocked()
+		a.forgetLocked(r, nil)
 		return
 	}
-	if r == nil || r.settings != *s.acme {
+	roots, _ := os.ReadFile(s.acme.CA)
+	if r == nil || !reflect.DeepEqual(r.settings, *s.acme) || !slices.Equal(r.roots, roots) {
 		a.stopLocked()
-		r = a.start(*s.acme)
+		a.forgetLocked(r, s.acmeHosts)
+		var err error
+		if r, err = a.start(*s.acme); err != nil {
+			a.m.log.Error("no certificates can be obtained", zap.Error(err))
+			return
+		}
+		r.roots = roots
 		a.current.Store(r)
 	}
-	for h, cancel := range r.hosts {
-		if !slices.Contains(s.acmeHosts, h) {
-			cancel()
-			delete(r.hosts, h)
-			r.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: h}})
-			a.renewals.DeletePartialMatch(prometheus.Labels{"name": h})
-			a.renewed.DeletePartialMatch(prometheus.Labels{"name": h})
-			a.unavailable.DeleteLabelValues(h)
-		}
-	}
+	a.forgetLocked(r, s.acmeHosts)
 	for _, h := range s.acmeHosts {
 		if r.hosts[h] == nil {
-			var ctx context.Context
-			ctx, r.hosts[h] = context.WithCancel(r.ctx)
-			r.wg.Go(func() { a.keep(ctx, r, h) })
+			a.renewals.WithLabelValues(h, "success")
+			a.renewals.WithLabelValues(h, "failure")
+			r.keep(a, h)
 		}
 	}
 }
 
-// keep serves the stored certificate of a host, or obtains one with retries for
-// as long as it takes. certmagic renews what it keeps. Its own ManageAsync does
-// the same in goroutines that nobody could wait for.
-func (a *acmeManager) keep(ctx context.Context, r *acmeRun, host string) {
-	_, err := r.config.CacheManagedCertificate(ctx, host)
-	if errors.Is(err, fs.ErrNotExist) {
-		if err = r.config.ObtainCertAsync(ctx, host); err == nil {
-			_, err = r.config.CacheManagedCertificate(ctx, host)
+// forgetLocked ends the work for hosts that are no longer wanted.
+func (a *acmeManager) forgetLocked(r *acmeRun, wanted []string) {
+	if r == nil {
+		return
+	}
+	for h, host := range r.hosts {
+		if slices.Contains(wanted, h) {
+			continue
 		}
-	}
-	if err != nil && ctx.Err() == nil {
-		a.m.log.Error("a certificate can't be kept", zap.String("host", host), zap.Error(err))
-	}
-	if ctx.Err() != nil { // no longer configured, perhaps since after the check above
-		r.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: host}})
+		host.cancel()
+		<-host.done
+		delete(r.hosts, h)
+		a.held.Delete(h)
+		r.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: h}})
+		a.renewals.DeletePartialMatch(prometheus.Labels{"name": h})
+		a.renewed.DeletePartialMatch(prometheus.Labels{"name": h})
+		a.unavailable.DeleteLabelValues(h)
 	}
 }
 
-func (a *acmeManager) start(c ACME) *acmeRun {
-	roots, _ := rootsOf(&c) // checked by Build
+func (a *acmeManager) start(c ACME) (*acmeRun, error) {
+	roots, err := rootsOf(&c)
+	if err != nil {
+		return nil, err
+	}
 	storage := c.Storage
 	if storage == "" {
 		storage = filepath.Join(a.m.stateDir, "acme")
 	}
-	log := a.m.log.Named("acme")
-	r := &acmeRun{settings: c, hosts: map[string]context.CancelFunc{}}
+	if err := privateFolder(storage); err != nil { // each attempt to obtain something will say more
+		a.m.log.Warn("the folder of tls.acme.storage can't be made private", zap.Error(err))
+	}
+	ports, err := holdPort()
+	if err != nil {
+		return nil, err
+	}
+	log := zap.New(demoted{a.m.log.Core()}).Named("acme")
+	r := &acmeRun{settings: c, hosts: map[string]*acmeHost{}, busy: make(chan struct{}, 8), ports: ports}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
-	// Asked for from the cache's own goroutine, which Stop waits for: no lock.
-	var config atomic.Pointer[certmagic.Config]
+	// certmagic's own upkeep, every ten minutes in goroutines that nobody can wait
+	// for, is told that certificates are someone else's business: keep does it.
+	var idle atomic.Pointer[certmagic.Config]
 	r.cache = certmagic.NewCache(certmagic.CacheOptions{
 		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) {
-			if c := config.Load(); c != nil {
+			if c := idle.Load(); c != nil {
 				return c, nil
 			}
 			return nil, errors.New("ACME has not been started yet")
 		},
-		Logger: log,
+		RenewCheckInterval: checkEvery,
+		Logger:             log,
 	})
-	r.config = certmagic.New(r.cache, certmagic.Config{
-		Storage: &certmagic.FileStorage{Path: storage},
-		Logger:  log,
-		OnEvent: a.note,
-	})
-	var eab *acme.EAB
-	if c.EAB.KeyID != "" {
-		eab = &acme.EAB{KeyID: c.EAB.KeyID, MACKey: c.EAB.HMACKey.Reveal()}
+	config := func() *certmagic.Config {
+		return certmagic.New(r.cache, certmagic.Config{
+			Storage: &certmagic.FileStorage{Path: storage},
+			OCSP:    certmagic.OCSPConfig{DisableStapling: true}, // done by staples, for all certificates alike
+			Logger:  log,
+			OnEvent: a.note,
+		})
 	}
-	r.issuer = certmagic.NewACMEIssuer(r.config, certmagic.ACMEIssuer{
-		CA: c.Directory, Email: c.Email, Agreed: true, TrustedRoots: roots, ExternalAccount: eab, Profile: c.Profile, Logger: log,
-	})
-	r.config.Issuers = []certmagic.Issuer{r.issuer}
-	config.Store(r.config)
-	return r
+	upkeep := config()
+	upkeep.OnDemand = &certmagic.OnDemandConfig{}
+	idle.Store(upkeep)
+	issuer := certmagic.ACMEIssuer{
+		CA: c.Directory, Email: c.Email, Agreed: true, TrustedRoots: roots, Profile: c.Profile, Logger: log,
+		DisableHTTPChallenge: !c.uses(challengeHTTP), DisableTLSALPNChallenge: !c.uses(challengeALPN),
+		ListenHost: "127.0.0.1", AltHTTPPort: ports.Addr().(*net.TCPAddr).Port, AltTLSALPNPort: ports.Addr().(*net.TCPAddr).Port,
+	}
+	if c.Email == "" {
+		issuer.Email = " " // an empty one would be asked for on the terminal, or be taken from another account
+	}
+	if c.EAB.KeyID != "" {
+		issuer.ExternalAccount = &acme.EAB{KeyID: c.EAB.KeyID, MACKey: eabKey(&c)}
+	}
+	r.listen = config()
+	r.issuer = certmagic.NewACMEIssuer(r.listen, issuer)
+	r.listen.Issuers = []certmagic.Issuer{r.issuer}
+	if c.DNS != nil {
+		issuer.DNS01Solver = newDNSSolver(c.DNS)
+		r.dns = config()
+		r.dns.Issuers = []certmagic.Issuer{certmagic.NewACMEIssuer(r.dns, issuer)}
+	}
+	return r, nil
 }
 
-// note counts what becomes of certificates. Names come from the configuration.
-func (a *acmeManager) note(_ context.Context, event string, data map[string]any) error {
-	name, _ := data["identifier"].(string)
-	result := map[string]string{"cert_obtained": "success", "cert_failed": "failure"}[event]
-	if name != "" && result != "" {
-		a.renewals.WithLabelValues(name, result).Inc()
-		a.renewed.WithLabelValues(name, result).SetToCurrentTime()
+// privateFolder makes a folder that only this user can look into, or makes an
+// existing one so, for the keys in it.
+func privateFolder(path string) error {
+	if err := os.MkdirAll(path, 0o700); err != nil {
+		return err
 	}
-	return nil
+	info, err := os.Stat(path)
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return err
+	}
+	return os.Chmod(path, 0o700)
 }
 
 // stop ends the work for good.
@@ -211,20 +216,14 @@ func (a *acmeManager) stopLocked() {
 		r.cancel()
 		r.wg.Wait()
 		r.cache.Stop()
+		r.ports.Close()
 	}
 }
 
 // certificate serves what is held for a host; it never waits for the authority.
-func (a *acmeManager) certificate(host string, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-	if r := a.current.Load(); r != nil {
-		// Looked up by the configured host: a fallback is asked for other names.
-		nameless := *hello
-		nameless.ServerName = ""
-		for _, c := range r.cache.AllMatchingCertificates(host) {
-			if nameless.SupportsCertificate(&c.Certificate) == nil {
-				return &c.Certificate, nil
-			}
-		}
+func (a *acmeManager) certificate(host string) (*tls.Certificate, error) {
+	if c := a.heldFor(host); c != nil {
+		return c.current(), nil
 	}
 	a.unavailable.WithLabelValues(host).Inc()
 	a.tellMu.Lock()
@@ -240,44 +239,26 @@ func (a *acmeManager) certificate(host string, hello *tls.ClientHelloInfo) (*tls
 	return nil, fmt.Errorf("%w: ACME has not obtained one for %s yet", ErrNoCertificate, host)
 }
 
-// challengeConfig answers a TLS-ALPN-01 challenge (RFC 8737).
-func (a *acmeManager) challengeConfig() (*tls.Config, error) {
-	r := a.current.Load()
-	if r == nil {
-		return nil, ErrNoCertificate
-	}
-	return &tls.Config{GetCertificate: r.config.GetCertificate, NextProtos: []string{acmeTLS}, MinVersion: tls.VersionTLS12, SessionTicketsDisabled: true}, nil
+func (a *acmeManager) heldFor(host string) *stapled {
+	v, _ := a.held.Load(host)
+	c, _ := v.(*stapled)
+	return c
 }
 
-// httpChallenge answers HTTP-01 challenges.
-func (a *acmeManager) httpChallenge(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if certmagic.LooksLikeHTTPChallenge(r) {
-			if run := a.current.Load(); run != nil && a.asks(r) && run.issuer.HandleHTTPChallenge(w, r) {
-				return
-			}
-		}
-		next.ServeHTTP(w, r)
-	})
+// demoted passes every line on as one for debugging: what matters is told by
+// keep, in one line each, and strangers cause some of certmagic's.
+type demoted struct{ zapcore.Core }
+
+func (d demoted) Enabled(zapcore.Level) bool          { return d.Core.Enabled(zapcore.DebugLevel) }
+func (d demoted) With(f []zapcore.Field) zapcore.Core { return demoted{d.Core.With(f)} }
+func (d demoted) Check(e zapcore.Entry, ce *zapcore.CheckedEntry) *zapcore.CheckedEntry {
+	if d.Enabled(e.Level) {
+		return ce.AddCore(e, d)
+	}
+	return ce
 }
 
-// asks reports whether a challenge is about a host that is managed; others
-// would make certmagic look for files under names that strangers choose.
-func (a *acmeManager) asks(r *http.Request) bool {
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	s := a.m.active.Load()
-	return s != nil && slices.Contains(s.acmeHosts, strings.ToLower(host))
-}
-
-// held is the certificate that is served for a host; nil if none.
-func (a *acmeManager) held(host string) *x509.Certificate {
-	if r := a.current.Load(); r != nil {
-		for _, c := range r.cache.AllMatchingCertificates(host) {
-			return c.Leaf
-		}
-	}
-	return nil
+func (d demoted) Write(e zapcore.Entry, f []zapcore.Field) error {
+	e.Level = zapcore.DebugLevel
+	return d.Core.Write(e, f)
 }

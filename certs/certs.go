@@ -41,9 +41,11 @@ type Organization struct {
 	QC *QC `yaml:"qc"`
 	// CA is the PEM file, or files, of the certification authorities whose certificates count for this organization.
 	CA unit.List `yaml:"ca"`
-	// CRL is the revocation list of the organization's certification authority.
-	CRL *CRL `yaml:"crl"`
-	// Revocation says what happens while the revocation list is stale or missing; default: every certificate of the organization is refused with revocation_unavailable.
+	// CRL is the revocation list of the organization's certification authority; or a list of them, one for each authority of the chain.
+	CRL CRLs `yaml:"crl"`
+	// OCSP asks a responder whether a certificate is revoked, instead of crl or beside it: one of them that knows the certificate to be good is enough, and one that says revoked.
+	OCSP *OCSP `yaml:"ocsp"`
+	// Revocation says what happens while the revocation list or the responder's answer is stale or missing; default: every certificate of the organization is refused with revocation_unavailable.
 	Revocation *Revocation `yaml:"revocation"`
 	// ValidUntil is the last day of the data exchange agreement; from the next day (UTC) every request is refused with agreement_expired.
 	ValidUntil unit.Date `yaml:"valid_until"`
@@ -71,21 +73,39 @@ type QC struct {
 	Type string `yaml:"type"`
 }
 
+// CRLs is one CRL or a list of them.
+type CRLs []CRL
+
+// OneOrMany says that a list of one may be written without brackets.
+func (CRLs) OneOrMany() {}
+
 // CRL says where a certificate revocation list comes from.
 type CRL struct {
 	// URL is where the list is fetched from, over http or https.
 	URL string `yaml:"url"`
-	// File is where the list is read from instead.
+	// File is where the list is read from instead; a change of the file acts within a second.
 	File string `yaml:"file"`
+	// Issuer is the PEM file of the intermediate authority that signs the list, where it is not one of ca itself; it has to be issued below them.
+	Issuer string `yaml:"issuer"`
 	// MaxAge is how long ago the list may have been got last, or its file changed, before it counts as stale; default: until its nextUpdate, which always ends it.
 	MaxAge unit.Duration `yaml:"max_age"`
 }
 
-// Revocation is the policy for certificates whose revocation status is not known. A certificate that stands on the list is refused in every mode.
+// OCSP says who is asked for the status of single certificates. Answers are fetched in the background and renewed while certificates are in use; only the first request of a certificate waits for one, for 2 seconds at most.
+type OCSP struct {
+	// URL is the responder that is asked, over http or https.
+	URL string `yaml:"url"`
+	// FromCertificate asks the responder that each certificate names (authorityInfoAccess) instead, if its address is public.
+	FromCertificate bool `yaml:"from_certificate"`
+	// MaxAge is how long ago the answer may have been got before it counts as stale; default: until its nextUpdate, which always ends it. An answer without nextUpdate counts for an hour.
+	MaxAge unit.Duration `yaml:"max_age"`
+}
+
+// Revocation is the policy for certificates whose revocation status is not known. A certificate that is known to be revoked is refused in every mode.
 type Revocation struct {
-	// Mode is require (refuse while there is no fresh list), grace (go by a stale list for some time, refuse without any) or observe (never refuse for want of a list, only count and log); default: require.
+	// Mode is require (refuse while there is no fresh list or answer), grace (go by a stale one for some time, refuse without any) or observe (never refuse for want of one, only count and log); default: require.
 	Mode string `yaml:"mode"`
-	// Grace is how long after it became stale the list still counts in mode grace; default: 24h.
+	// Grace is how long after it became stale a list or answer still counts in mode grace; default: 24h.
 	Grace unit.Duration `yaml:"grace"`
 }
 
@@ -97,7 +117,7 @@ type KeyPair struct {
 	Key unit.Secret `yaml:"key"`
 }
 
-// ACME is the authority from which certificates are obtained for the configured hosts that no certificate file covers.
+// ACME is the authority from which certificates are obtained for the configured hosts that no certificate file covers. Nothing else is ever asked for.
 type ACME struct {
 	// Directory is the URL of the ACME directory.
 	Directory string `yaml:"directory"`
@@ -107,10 +127,38 @@ type ACME struct {
 	CA string `yaml:"ca"`
 	// EAB binds the account to one that the authority already knows (RFC 8555, 7.3.4), if it demands that.
 	EAB EAB `yaml:"eab"`
-	// Profile is the authority's name for the kind of certificate that is asked for; default: the authority's own choice.
+	// Profile is the authority's name for the kind of certificate that is asked for; default: the authority's own choice. A change counts from the next renewal.
 	Profile string `yaml:"profile"`
-	// Storage is the folder of accounts and certificates; default: acme below $STATE_DIRECTORY, or below the configuration's folder.
+	// Challenges are the ways in which the authority may be shown that a host is ours: http-01 (needs a listener with redirect: https that is reached on port 80), tls-alpn-01 (needs a listener that is reached on port 443) and dns-01 (needs dns). With others beside it dns-01 is used for wildcard hosts only, which nothing else can prove; alone it is used for every host. Default: http-01 and tls-alpn-01, and dns-01 if dns is set.
+	Challenges []string `yaml:"challenges"`
+	// DNS is how dns-01 writes its records.
+	DNS *ACMEDNS `yaml:"dns"`
+	// Storage is the folder of accounts and certificates, which several nodes may share: one of them renews, all of them serve. Default: acme below $STATE_DIRECTORY, or below the configuration's folder.
 	Storage string `yaml:"storage"`
+}
+
+// ACMEDNS is how the record of a DNS-01 challenge comes into the zone.
+type ACMEDNS struct {
+	// RFC2136 writes the record by a dynamic update of the zone's primary server.
+	RFC2136 *RFC2136 `yaml:"rfc2136"`
+	// Check lists servers, as host:port, that must show the record before the authority is told to look, such as the zone's secondaries; default: only the server that was updated.
+	Check []string `yaml:"check"`
+	// Timeout is how long to wait for that; default: 2m.
+	Timeout unit.Duration `yaml:"timeout"`
+}
+
+// RFC2136 is a name server that takes dynamic updates (RFC 2136), signed with TSIG (RFC 8945).
+type RFC2136 struct {
+	// Server is the zone's primary name server, as host:port.
+	Server string `yaml:"server"`
+	// Zone is the zone that holds the records; default: what the server says.
+	Zone string `yaml:"zone"`
+	// KeyName is the name of the TSIG key.
+	KeyName string `yaml:"key_name"`
+	// Algorithm is that of the key: hmac-sha256, hmac-sha384 or hmac-sha512; default: hmac-sha256.
+	Algorithm string `yaml:"algorithm"`
+	// Secret refers to the TSIG key, in base64, as ${file:PATH} or ${env:NAME}.
+	Secret unit.Secret `yaml:"secret"`
 }
 
 // EAB is an external account binding.

@@ -82,7 +82,7 @@ func TestKeptChains(t *testing.T) {
 		if got := s.Identify(state(direct), start).Reason; got != "" {
 			t.Fatalf("got %q", got)
 		}
-		list := s.organizations[0].list
+		list := s.organizations[0].lists[0]
 		next, err := list.parse(ca.crl(t, nil, direct), start)
 		if err != nil {
 			t.Fatal(err)

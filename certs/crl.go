@@ -1,16 +1,12 @@
 package certs
 
 import (
-	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
-	"encoding/asn1"
-	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"math/rand/v2"
-	"net/http"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -22,358 +18,392 @@ import (
 	"go.uber.org/zap"
 )
 
-// maxCRL bounds a revocation list: about a million entries.
-const maxCRL = 64 << 20
+const (
+	maxCRL     = 64 << 20               // about two million entries
+	crlTimeout = time.Minute            // to fetch one, however slowly it drips
+	crlPoll    = 250 * time.Millisecond // between looks at a file
+)
 
 // lists are the revocation lists of the process.
 type lists struct {
-	manager *Manager
-	client  *http.Client
-	fetches *prometheus.CounterVec
-	unknown *prometheus.CounterVec
+	manager  *Manager
+	fetcher  *fetcher
+	fetches  *prometheus.CounterVec
+	unknown  *prometheus.CounterVec
+	crew     *crew[*list]
+	fetching chan struct{} // each may hold a list of maxCRL
 
-	mu     sync.Mutex
-	all    map[string]*list
-	active map[*list]bool
-	wake   chan struct{}
+	mu  sync.Mutex
+	all map[string]*list
 }
 
 func newLists(m *Manager) *lists {
 	return &lists{
-		manager: m, all: map[string]*list{}, active: map[*list]bool{}, wake: make(chan struct{}, 1),
-		client: &http.Client{
-			Timeout:   30 * time.Second,
-			Transport: &http.Transport{DisableKeepAlives: true, MaxResponseHeaderBytes: 64 << 10, Proxy: http.ProxyFromEnvironment},
-		},
+		manager: m, fetcher: newFetcher(), all: map[string]*list{}, crew: newCrew[*list](), fetching: make(chan struct{}, 4),
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_revocation_list_fetches_total", Help: "Attempts to get a revocation list, by result."}, []string{"ca", "result"}),
-		unknown: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_revocation_status_unknown_total", Help: "Certificates of an organization that were judged without a fresh revocation list, by outcome (admitted, refused)."}, []string{"ca", "outcome"}),
+		unknown: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_revocation_status_unknown_total", Help: "Certificates of an organization that were judged without fresh revocation information, by outcome (admitted, refused)."}, []string{"ca", "outcome"}),
 	}
 }
 
-// list is one revocation list. It outlives configurations.
+// list is one source of a revocation list. It outlives configurations.
 type list struct {
-	name   string // organization, for metrics; the first one that asked for it
-	config CRL
-	cas    []*x509.Certificate
-	state  atomic.Pointer[listState]
-	cache  string // file that keeps the list of a URL across restarts
+	name    string // for metrics: of the first organization that asked for it
+	config  CRL
+	issuers []*x509.Certificate // who may sign it
+	state   atomic.Pointer[listState]
+	keep    func(issuer *x509.Certificate) string // file that keeps its last copy across restarts
 
-	admitted, refused prometheus.Counter // without a fresh list
+	again chan struct{} // look at the source now
 
-	again atomic.Bool // look at the source now
-	next  time.Time   // when the source is looked at again
+	// Of the goroutine that follows the source.
+	seen  fileState
 	tries int
+	fault string // logged last
+	next  time.Time
 }
 
-// listState is what was read last.
-type listState struct {
-	issuer  *x509.Certificate
-	revoked map[string]struct{} // serial numbers
-	number  []byte
-	this    time.Time // thisUpdate
-	next    time.Time // nextUpdate
-	fetched time.Time
+// fileState is a file as it was read last.
+type fileState struct {
+	info os.FileInfo // nil if it was not there
+	read time.Time
+	sum  [sha256.Size]byte
 }
+
+var errOlder = errors.New("the list is older than the one in force")
 
 // find is the list that c asks for, read from its file or its last copy on disk.
+// cas are the authorities of the organization. A list that is in use already
+// changes only by what is read in the background.
 func (ls *lists) find(name string, c CRL, cas []*x509.Certificate) (*list, error) {
-	if (c.URL == "") == (c.File == "") {
-		return nil, errors.New("write either url or file")
+	if err := c.check(); err != nil {
+		return nil, err
 	}
-	if c.URL != "" {
-		u, err := url.Parse(c.URL)
-		if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-			return nil, fmt.Errorf("url %q is not an http or https address", c.URL)
-		}
+	issuers, err := c.issuers(cas)
+	if err != nil {
+		return nil, err
 	}
-	key := [][]byte{[]byte(c.URL), []byte(c.File)}
-	for _, ca := range cas {
+	key := [][]byte{[]byte(c.URL), []byte(c.File), []byte(c.MaxAge.String())}
+	for _, ca := range issuers {
 		key = append(key, ca.Raw)
 	}
-	source := digest(key...)
-	id := digest([]byte(source), []byte(c.MaxAge.String()))
+	id := digest(key...)
 	ls.mu.Lock()
 	defer ls.mu.Unlock()
-	l := ls.all[id]
-	if l == nil {
-		l = &list{name: name, config: c, cas: cas, admitted: ls.unknown.WithLabelValues(name, "admitted"), refused: ls.unknown.WithLabelValues(name, "refused")}
-		if c.URL != "" {
-			l.cache = filepath.Join(ls.manager.stateDir, "crl", source+".crl")
-			if b, fetched, err := readDated(l.cache); err == nil {
-				if s, err := l.parse(b, fetched); err == nil {
-					l.state.Store(s)
-				} else {
-					ls.manager.log.Warn("the kept copy of a revocation list can't be used", zap.String("organization", name), zap.Error(err))
-				}
-			}
+	if l := ls.all[id]; l != nil {
+		return l, nil
+	}
+	l := &list{name: name, config: c, issuers: issuers, again: make(chan struct{}, 1)}
+	l.keep = func(issuer *x509.Certificate) string {
+		return filepath.Join(ls.manager.stateDir, "crl", digest([]byte(c.URL), []byte(c.File), issuer.RawSubject, issuer.RawSubjectPublicKeyInfo)+".crl")
+	}
+	for _, ca := range issuers {
+		b, written, err := readDated(l.keep(ca))
+		if err != nil {
+			continue
+		}
+		s, err := l.parse(b, written)
+		if errors.Is(err, errOlder) {
+			continue
+		}
+		if err != nil {
+			ls.manager.log.Warn("the kept copy of a revocation list can't be used", zap.String("organization", name), zap.Error(err))
+		} else {
+			l.state.Store(s)
 		}
 	}
 	if c.File != "" {
-		b, fetched, err := readDated(c.File)
-		if err != nil {
+		s, err := l.read()
+		switch {
+		case errors.Is(err, errOlder):
+			ls.manager.log.Error("the file of a revocation list is older than the list that was in force before; that one stays", zap.String("organization", name), zap.String("file", c.File))
+		case err != nil:
 			return nil, err
+		default:
+			l.state.Store(s)
 		}
-		s, err := l.parse(b, fetched)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", c.File, err)
-		}
-		// A list in use changes only by refresh, which tells whom it concerns.
-		l.state.CompareAndSwap(nil, s)
 	}
 	ls.all[id] = l
 	return l, nil
 }
 
+// check finds mistakes that need no file.
+func (c CRL) check() error {
+	if (c.URL == "") == (c.File == "") {
+		return errors.New("write either url or file")
+	}
+	return checkURL(c.URL)
+}
+
+func checkURL(s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case s == "":
+		return nil
+	case err == nil && u.User != nil:
+		return errors.New("url must not hold a name or password: it stands in logs")
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		return fmt.Errorf("url %q is not an http or https address", s)
+	}
+	return nil
+}
+
+// issuers are the authorities that may sign the list: those of the organization,
+// and intermediate ones that are written with it and prove to be below them.
+func (c CRL) issuers(cas []*x509.Certificate) ([]*x509.Certificate, error) {
+	if c.Issuer == "" {
+		return cas, nil
+	}
+	more, err := loadCAs(c.Issuer)
+	if err != nil {
+		return nil, fmt.Errorf("issuer: %w", err)
+	}
+	for _, ca := range more {
+		at := time.Now() // an expired authority proves nobody, but keeps no gateway from starting
+		if at.After(ca.NotAfter) {
+			at = ca.NotAfter
+		}
+		_, err := ca.Verify(x509.VerifyOptions{Roots: poolOf(cas), Intermediates: poolOf(more), CurrentTime: at, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+		if err != nil {
+			return nil, fmt.Errorf("issuer: %s: %s is not below an authority of the organization: %w", c.Issuer, plain(ca.Subject.String()), err)
+		}
+	}
+	return append(append([]*x509.Certificate{}, cas...), more...), nil
+}
+
+// Check reads the list of a file as a configuration would, with the
+// authorities in the files of ca. The warning is about a list that is good but
+// of no use now. A list at a URL is not fetched.
+func (c CRL) Check(ca []string, now time.Time) (warning string, err error) {
+	if err := c.check(); err != nil {
+		return "", err
+	}
+	var cas []*x509.Certificate
+	for _, path := range ca {
+		l, err := loadCAs(path)
+		if err != nil {
+			return "", nil // a mistake of ca, and told as such
+		}
+		cas = append(cas, l...)
+	}
+	l := &list{config: c}
+	if l.issuers, err = c.issuers(cas); err != nil || c.File == "" {
+		return "", err
+	}
+	s, err := l.read()
+	if err != nil {
+		return "", err
+	}
+	return l.stale(s, now), nil
+}
+
+func (l *list) read() (*listState, error) {
+	b, written, err := readDated(l.config.File)
+	if err != nil {
+		return nil, err
+	}
+	s, err := l.parse(b, written)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", l.config.File, err)
+	}
+	return s, nil
+}
+
+// parse reads a list and makes sure that it takes nothing back.
+func (l *list) parse(b []byte, fetched time.Time) (*listState, error) {
+	now := time.Now()
+	s, err := parseList(b, l.issuers, now)
+	if err != nil {
+		return nil, err
+	}
+	if s.fetched = fetched; fetched.After(now) {
+		s.fetched = now // a file from the future would never grow old
+	}
+	if former := l.state.Load(); former != nil && s.olderThan(former) {
+		return nil, errOlder
+	}
+	return s, nil
+}
+
 func readDated(path string) ([]byte, time.Time, error) {
 	info, err := os.Stat(path)
-	if err != nil {
+	switch {
+	case err != nil:
 		return nil, time.Time{}, err
-	}
-	if info.Size() > maxCRL {
+	case !info.Mode().IsRegular():
+		return nil, time.Time{}, fmt.Errorf("%s is not a regular file", path)
+	case info.Size() > maxCRL:
 		return nil, time.Time{}, fmt.Errorf("%s is larger than %d MiB", path, maxCRL>>20)
+	case info.Size() == 0:
+		return nil, time.Time{}, fmt.Errorf("%s is empty", path)
 	}
 	b, err := os.ReadFile(path)
 	return b, info.ModTime(), err
 }
 
-// parse reads a list and checks that one of the authorities signed it.
-func (l *list) parse(b []byte, fetched time.Time) (*listState, error) {
-	if block, _ := pem.Decode(b); block != nil && block.Type == "X509 CRL" {
-		b = block.Bytes
-	}
-	crl, err := x509.ParseRevocationList(b)
-	if err != nil {
-		return nil, fmt.Errorf("not a revocation list: %w", err)
-	}
-	var issuer *x509.Certificate
-	for _, ca := range l.cas {
-		if bytes.Equal(ca.RawSubject, crl.RawIssuer) && crl.CheckSignatureFrom(ca) == nil {
-			issuer = ca
-			break
-		}
-	}
-	if issuer == nil {
-		return nil, errors.New("the list is not signed by an authority of the organization")
-	}
-	if crl.ThisUpdate.After(time.Now().Add(5 * time.Minute)) {
-		return nil, fmt.Errorf("the list is from the future: %s", crl.ThisUpdate.UTC().Format(time.RFC3339))
-	}
-	if crl.NextUpdate.IsZero() {
-		return nil, errors.New("the list has no nextUpdate, so nobody could know when it is stale")
-	}
-	if err := complete(crl); err != nil {
-		return nil, err
-	}
-	s := &listState{issuer: issuer, this: crl.ThisUpdate, next: crl.NextUpdate, fetched: fetched, revoked: make(map[string]struct{}, len(crl.RevokedCertificateEntries))}
-	if crl.Number != nil {
-		s.number = crl.Number.Bytes()
-	}
-	if former := l.state.Load(); former != nil && bytes.Equal(former.issuer.Raw, issuer.Raw) && (older(s.number, former.number) || s.this.Before(former.this)) {
-		return nil, errors.New("the list is older than the one in force")
-	}
-	for i := range crl.RevokedCertificateEntries {
-		s.revoked[string(crl.RevokedCertificateEntries[i].SerialNumber.Bytes())] = struct{}{}
-	}
-	return s, nil
-}
-
-var (
-	oidIssuingDistributionPoint = asn1.ObjectIdentifier{2, 5, 29, 28}
-	oidDeltaCRL                 = asn1.ObjectIdentifier{2, 5, 29, 27}
-)
-
-// complete refuses lists that say nothing of some client certificates of their
-// issuer: deltas, parts by reason or kind, and indirect lists (RFC 5280, 5.2).
-func complete(crl *x509.RevocationList) error {
-	for _, e := range crl.Extensions {
-		switch {
-		case e.Id.Equal(oidDeltaCRL):
-			return errors.New("a delta list alone says too little")
-		case e.Id.Equal(oidIssuingDistributionPoint):
-			var idp struct {
-				Point          asn1.RawValue  `asn1:"optional,tag:0"`
-				OnlyUsers      bool           `asn1:"optional,tag:1"`
-				OnlyCAs        bool           `asn1:"optional,tag:2"`
-				OnlyReasons    asn1.BitString `asn1:"optional,tag:3"`
-				Indirect       bool           `asn1:"optional,tag:4"`
-				OnlyAttributes bool           `asn1:"optional,tag:5"`
-			}
-			if rest, err := asn1.Unmarshal(e.Value, &idp); err != nil || len(rest) > 0 {
-				return errors.New("its issuing distribution point can't be read")
-			}
-			if idp.OnlyCAs || idp.OnlyAttributes || idp.Indirect || idp.OnlyReasons.BitLength > 0 {
-				return errors.New("its issuing distribution point says that it is indirect or covers only some reasons or kinds of certificates")
-			}
-		case e.Critical:
-			return fmt.Errorf("it has the critical extension %s, which nobody here understands", e.Id)
-		}
-	}
-	for i := range crl.RevokedCertificateEntries {
-		for _, e := range crl.RevokedCertificateEntries[i].Extensions {
-			if e.Critical {
-				return fmt.Errorf("entry %d has the critical extension %s, which nobody here understands", i+1, e.Id)
-			}
-		}
-	}
-	return nil
-}
-
-// older compares CRL numbers, big-endian without leading zeros.
-func older(a, b []byte) bool {
-	if len(a) != len(b) {
-		return len(a) < len(b)
-	}
-	return bytes.Compare(a, b) < 0
-}
-
-// use makes the lists of s the ones that are fetched.
+// use makes the lists of s the ones that are followed.
 func (ls *lists) use(s *Set) {
-	ls.mu.Lock()
-	defer ls.mu.Unlock()
 	active := map[*list]bool{}
 	for _, o := range s.organizations {
-		if o.list != nil {
-			active[o.list] = true
+		for _, l := range o.lists {
+			active[l] = true
 		}
 	}
-	ls.active = active
+	ls.mu.Lock()
 	for id, l := range ls.all {
 		if !active[l] {
 			delete(ls.all, id)
+			continue
 		}
-		if l.config.File != "" {
-			l.again.Store(true)
+		if l.config.File != "" || l.state.Load() == nil {
+			nudge(l.again)
 		}
 	}
-	select {
-	case ls.wake <- struct{}{}:
-	default:
+	ls.mu.Unlock()
+	ls.crew.use(active)
+}
+
+// follow looks at the source of a list again and again.
+func (ls *lists) follow(ctx context.Context, l *list) {
+	var poll <-chan time.Time
+	if l.config.File != "" {
+		t := time.NewTicker(crlPoll)
+		defer t.Stop()
+		poll = t.C
+	}
+	for {
+		select {
+		case <-l.again: // is done now
+		default:
+		}
+		ls.refresh(ctx, l)
+		due := time.NewTimer(time.Until(l.next))
+		for waiting := true; waiting; {
+			select {
+			case <-ctx.Done():
+				due.Stop()
+				return
+			case <-due.C:
+				waiting = false
+			case <-l.again:
+				waiting = false
+			case <-poll:
+				waiting = !l.touched()
+			}
+		}
+		due.Stop()
 	}
 }
 
-func (ls *lists) run(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	busy := sync.Map{}
-	fetching := make(chan struct{}, 4) // each may hold a list of maxCRL
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-ls.wake:
-		}
-		ls.mu.Lock()
-		var due []*list
-		for l := range ls.active {
-			if _, b := busy.Load(l); !b && (l.again.Swap(false) || !time.Now().Before(l.next)) {
-				due = append(due, l)
-			}
-		}
-		ls.mu.Unlock()
-		for _, l := range due {
-			busy.Store(l, true)
-			wg.Go(func() {
-				defer busy.Delete(l)
-				select {
-				case fetching <- struct{}{}:
-					defer func() { <-fetching }()
-					ls.refresh(ctx, l)
-				case <-ctx.Done():
-				}
-			})
-		}
+// touched reports whether the file may have changed since it was read. Two
+// writes within the grain of the file system's clock look alike, so what was
+// written just before it was read is read again.
+func (l *list) touched() bool {
+	info, err := os.Stat(l.config.File)
+	was := l.seen.info
+	if err != nil || was == nil {
+		return (err == nil) != (was != nil)
 	}
+	return !os.SameFile(info, was) || info.Size() != was.Size() || !info.ModTime().Equal(was.ModTime()) || l.seen.read.Sub(was.ModTime()).Abs() < 2*time.Second
 }
 
 // refresh gets a list again and plans the next time.
 func (ls *lists) refresh(ctx context.Context, l *list) {
 	former := l.state.Load()
-	s, raw, err := ls.get(ctx, l, former)
+	s, raw, err := ls.get(ctx, l)
+	now := time.Now()
 	wait := 10 * time.Second
 	switch {
 	case ctx.Err() != nil:
 		return
 	case err != nil:
 		ls.fetches.WithLabelValues(l.name, "failure").Inc()
-		ls.manager.log.Warn("revocation list could not be renewed", zap.String("organization", l.name), zap.Error(err))
+		if l.config.URL != "" || err.Error() != l.fault {
+			ls.manager.log.Warn("revocation list could not be renewed", zap.String("organization", l.name), zap.Error(err), zap.String("in_force", l.inForce(former, now)))
+		}
+		l.fault = err.Error()
 		l.tries++
-		wait = min(time.Duration(1<<min(l.tries, 8))*time.Second, 5*time.Minute)
-	case s != nil:
+		if l.config.URL != "" {
+			wait = backoff(l.tries)
+		}
+	case s == nil: // the file did not change
+		l.fault, l.tries = "", 0
+	default:
 		ls.fetches.WithLabelValues(l.name, "success").Inc()
-		l.tries = 0
 		l.state.Store(s)
-		if l.cache != "" {
-			if err := writeWhole(l.cache, raw); err != nil {
-				ls.manager.log.Warn("revocation list could not be kept on disk", zap.String("organization", l.name), zap.Error(err))
-			}
-			wait = time.Hour
-			if !s.next.IsZero() {
-				wait = min(wait, time.Until(s.next)/2)
-			}
+		if err := writeWhole(l.keep(s.issuer), raw); err != nil {
+			ls.manager.log.Warn("revocation list could not be kept on disk", zap.String("organization", l.name), zap.Error(err))
+		}
+		l.fault = ""
+		if l.tries++; l.stale(s, now) == "" {
+			l.tries = 0
+		}
+		if l.config.URL != "" {
+			wait = min(time.Hour, s.next.Sub(now)/2)
 			if m := l.config.MaxAge.Std(); m > 0 {
 				wait = min(wait, m/4)
 			}
-			wait = max(wait, 10*time.Second)
+			wait = max(wait, 10*time.Second, backoff(l.tries))
 		}
-		now := time.Now()
-		if former == nil || (l.stale(former, now) == "") != (l.stale(s, now) == "") || !sameSet(former.revoked, s.revoked) || !bytes.Equal(former.issuer.Raw, s.issuer.Raw) {
-			ls.manager.log.Info("revocation list in force", zap.String("organization", l.name), zap.Int("entries", len(s.revoked)), zap.Time("next_update", s.next))
-			ls.manager.trustChanged()
+		if former == nil || (l.stale(former, now) == "") != (l.stale(s, now) == "") || !s.same(former) {
+			ls.manager.log.Info("revocation list in force", zap.String("organization", l.name), zap.String("issuer", plain(s.issuer.Subject.String())), zap.Int("entries", s.revoked.len()), zap.Time("next_update", s.next), zap.String("stale", l.stale(s, now)))
+			ls.manager.trustChanged(ls.manager.judgedBy(l, nil)...)
 		}
 	}
-	l.next = time.Now().Add(wait*9/10 + rand.N(wait/5+1))
+	l.next = now.Add(jitter(wait))
 }
 
+// inForce says what counts while a list can't be renewed.
+func (l *list) inForce(s *listState, now time.Time) string {
+	if s == nil {
+		return "none"
+	}
+	if why := l.stale(s, now); why != "" {
+		return why
+	}
+	return "fresh until " + l.staleFrom(s).UTC().Format(time.RFC3339)
+}
+
+// backoff is how long to wait after so many failures: 2 s, 4 s, up to 5 minutes.
+func backoff(tries int) time.Duration {
+	if tries == 0 {
+		return 0
+	}
+	return min(time.Duration(1<<min(tries, 9))*time.Second, 5*time.Minute)
+}
+
+// jitter spreads a tenth around d, so that many nodes don't ask at once.
+func jitter(d time.Duration) time.Duration { return d*9/10 + rand.N(d/5+1) }
+
 // get reads the file, if it changed, or fetches the URL.
-func (ls *lists) get(ctx context.Context, l *list, former *listState) (*listState, []byte, error) {
+func (ls *lists) get(ctx context.Context, l *list) (*listState, []byte, error) {
 	if l.config.File != "" {
-		info, err := os.Stat(l.config.File)
-		if err != nil || former != nil && info.ModTime().Equal(former.fetched) {
-			return nil, nil, err
-		}
-		b, fetched, err := readDated(l.config.File)
+		info, _ := os.Stat(l.config.File)
+		was := l.seen
+		l.seen = fileState{info: info, read: time.Now()}
+		b, written, err := readDated(l.config.File)
 		if err != nil {
 			return nil, nil, err
 		}
-		s, err := l.parse(b, fetched)
+		if l.seen.sum = sha256.Sum256(b); l.seen.sum == was.sum && l.fault == "" && info != nil && was.info != nil && info.ModTime().Equal(was.info.ModTime()) {
+			return nil, nil, nil
+		}
+		s, err := l.parse(b, written)
 		return s, b, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, l.config.URL, nil)
+	select {
+	case ls.fetching <- struct{}{}:
+		defer func() { <-ls.fetching }()
+	case <-ctx.Done():
+		return nil, nil, ctx.Err()
+	}
+	bounded, cancel := context.WithTimeout(ctx, crlTimeout)
+	defer cancel()
+	b, err := ls.fetcher.get(bounded, l.config.URL, maxCRL)
 	if err != nil {
 		return nil, nil, err
-	}
-	resp, err := ls.client.Do(req)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("%s answered %s", l.config.URL, resp.Status)
-	}
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxCRL+1))
-	if err != nil {
-		return nil, nil, err
-	}
-	if len(b) > maxCRL {
-		return nil, nil, fmt.Errorf("%s is larger than %d MiB", l.config.URL, maxCRL>>20)
 	}
 	s, err := l.parse(b, time.Now())
 	return s, b, err
-}
-
-func sameSet(a, b map[string]struct{}) bool {
-	if len(a) != len(b) {
-		return false
-	}
-	for k := range a {
-		if _, ok := b[k]; !ok {
-			return false
-		}
-	}
-	return true
 }
 
 // writeWhole writes a file so that no reader ever sees half of it.

@@ -11,8 +11,11 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net"
+	"os"
+	"slices"
 	"time"
 )
 
@@ -145,10 +148,51 @@ func (ca *DevCA) Issue(t *x509.Certificate) (cert, key []byte, err error) {
 func (ca *DevCA) CRL(next time.Time, revoked ...*big.Int) ([]byte, error) {
 	ca.number++
 	l := &x509.RevocationList{Number: big.NewInt(time.Now().UnixNano() + ca.number), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: next}
+	if next.Before(l.ThisUpdate) { // a stale one
+		l.ThisUpdate = next.Add(-time.Minute)
+	}
 	for _, n := range revoked {
 		l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: n, RevocationTime: time.Now()})
 	}
 	return x509.CreateRevocationList(rand.Reader, l, ca.Certificate, ca.key)
+}
+
+// Revoke puts certificates on the revocation list of a file, which it makes if
+// there is none, and which is good for 90 days. What stands on the list stays there.
+func (ca *DevCA) Revoke(file string, revoked ...*x509.Certificate) error {
+	var serials []*big.Int
+	switch b, err := os.ReadFile(file); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return err
+	default:
+		l, err := x509.ParseRevocationList(b)
+		if err == nil {
+			err = l.CheckSignatureFrom(ca.Certificate)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", file, err)
+		}
+		if len(revoked) == 0 && time.Now().Before(l.NextUpdate.AddDate(0, 0, -30)) {
+			return nil
+		}
+		for _, e := range l.RevokedCertificateEntries {
+			serials = append(serials, e.SerialNumber)
+		}
+	}
+	for _, c := range revoked {
+		if !slices.ContainsFunc(serials, func(n *big.Int) bool { return n.Cmp(c.SerialNumber) == 0 }) {
+			serials = append(serials, c.SerialNumber)
+		}
+	}
+	list, err := ca.CRL(time.Now().AddDate(0, 0, 90), serials...)
+	if err != nil {
+		return err
+	}
+	if err := writeWhole(file, list); err != nil {
+		return err
+	}
+	return os.Chmod(file, 0o644)
 }
 
 func certPEM(der []byte) []byte {

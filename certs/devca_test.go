@@ -36,12 +36,12 @@ func TestDevCA(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := (&list{cas: []*x509.Certificate{made.Certificate}}).parse(crl, time.Now())
+	s, err := (&list{issuers: []*x509.Certificate{made.Certificate}}).parse(crl, time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(s.revoked) != 1 {
-		t.Errorf("got %d entries", len(s.revoked))
+	if s.revoked.len() != 1 {
+		t.Errorf("got %d entries", s.revoked.len())
 	}
 	if _, _, err := ca.Server(); err == nil {
 		t.Error("got a server certificate for no host")

@@ -23,12 +23,29 @@ func LoadKeyPair(k KeyPair) (pair tls.Certificate, raw []byte, err error) {
 		return pair, nil, fmt.Errorf("the key %s of %s is empty", k.Key, k.Cert)
 	}
 	if pair, err = tls.X509KeyPair(chain, key); err != nil {
+		if n := ofKey(chain, key); n > 1 {
+			return pair, nil, fmt.Errorf("%s: certificate %d is the one that the key %s belongs to; write it first, then each issuer", k.Cert, n, k.Key)
+		}
 		return pair, nil, fmt.Errorf("%s with the key %s: %w", k.Cert, k.Key, err)
 	}
 	if err := checkChain(pair); err != nil {
 		return pair, nil, fmt.Errorf("%s: %w", k.Cert, err)
 	}
 	return pair, bytes.Join([][]byte{chain, key}, nil), nil
+}
+
+// ofKey is the number of the certificate in a PEM file that a key belongs to; 0
+// for none.
+func ofKey(chain, key []byte) int {
+	for n := 1; ; n++ {
+		if _, err := tls.X509KeyPair(chain, key); err == nil {
+			return n
+		}
+		var block *pem.Block
+		if block, chain = pem.Decode(chain); block == nil {
+			return 0
+		}
+	}
 }
 
 // checkChain makes sure that each certificate was issued by the next: clients

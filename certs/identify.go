@@ -2,6 +2,7 @@ package certs
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -42,15 +43,45 @@ const (
 //  8. wrong_organization
 //  9. revoked, revocation_unavailable
 //  10. agreement_expired
+//
+// It never waits. Where the status of a certificate that is new has still to be
+// asked for, the answer is revocation_unavailable; see Prove.
 func (s *Set) Identify(cs *tls.ConnectionState, now time.Time) Identity {
+	id, _ := s.identify(cs, now, true)
+	return id
+}
+
+// Prove is Identify for a request: where the status of a certificate has to be
+// asked for first, it waits for that, for two seconds at most.
+func (s *Set) Prove(ctx context.Context, cs *tls.ConnectionState, now time.Time) Identity {
+	id, pending := s.identify(cs, now, false)
+	if pending == nil {
+		return id
+	}
+	ctx, cancel := context.WithTimeout(ctx, ocspFirst)
+	defer cancel()
+	for pending != nil {
+		select {
+		case <-pending:
+			id, pending = s.identify(cs, time.Now(), false)
+		case <-ctx.Done():
+			return s.Identify(cs, time.Now())
+		}
+	}
+	return id
+}
+
+// identify is Identify. It counts no uncertain answer that is pending, unless
+// that is the last word.
+func (s *Set) identify(cs *tls.ConnectionState, now time.Time, last bool) (Identity, <-chan struct{}) {
 	if len(cs.PeerCertificates) == 0 {
-		return Identity{Reason: NoClientCert}
+		return Identity{Reason: NoClientCert}, nil
 	}
 	leaf := cs.PeerCertificates[0]
 	id := Identity{Leaf: leaf}
-	refuse := func(r Reason, detail string) Identity {
+	refuse := func(r Reason, detail string) (Identity, <-chan struct{}) {
 		id.Organization, id.Chain, id.Reason, id.Detail = "", nil, r, detail
-		return id
+		return id, nil
 	}
 	subject, identifier, err := readable(cs.PeerCertificates)
 	if err != nil {
@@ -103,18 +134,24 @@ func (s *Set) Identify(cs *tls.ConnectionState, now time.Time) Identity {
 		}
 		return refuse(path.fault(s.byCA, now, usage, contradiction, id.Claimed))
 	}
-	if proven.list != nil {
-		r, detail := proven.revocation.judge(proven.list, chain, now)
-		if r != "" {
-			return refuse(r, detail)
+	var pending <-chan struct{}
+	if len(proven.lists) > 0 || proven.responder != nil {
+		v := proven.judge(chain, now)
+		if pending = v.pending; pending == nil || last {
+			proven.count(v)
 		}
-		id.Detail = detail
+		id.Passing = v.passing
+		if v.reason != "" {
+			id, _ := refuse(v.reason, v.detail)
+			return id, pending
+		}
+		id.Detail = v.detail
 	}
 	if !proven.until.IsZero() && !now.Before(proven.until) {
 		return refuse(AgreementExpired, "the agreement ended on "+proven.until.AddDate(0, 0, -1).Format(time.DateOnly))
 	}
 	id.Organization, id.Chain = proven.key, chain[:len(chain)-1]
-	return id
+	return id, pending
 }
 
 // readable checks what can be seen without any signature, and reads the

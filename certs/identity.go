@@ -35,6 +35,9 @@ type Identity struct {
 	Reason Reason
 	// Detail says more, for the log: never for metrics.
 	Detail string
+	// Passing says that the status of a certificate may become known at any
+	// moment, without a new Epoch: the answer is not to be kept.
+	Passing bool
 	// Leaf is the certificate that was presented; nil if none.
 	Leaf *x509.Certificate
 	// Chain is the verified chain from the leaf, without the anchor; nil unless proven.

@@ -22,15 +22,38 @@ type Report struct {
 	Names                  []string // subject alternative names, as patterns of san would spell them
 	Usages                 []string // extended key usages; none stands for all
 	Identity               Identity
+	Authorities            []string     // organizations with an authority behind the certificate
+	Expected               string       // identifiers of the organization that the certificate names
+	Lists                  []ListStatus // that organization's revocation lists
+	Responder              string       // where that organization's OCSP answers come from; none is asked
 }
 
-// Inspect reports what the certificate in PEM, with the intermediates that
-// follow it, would prove at the given time.
-func (s *Set) Inspect(b []byte, now time.Time) (Report, error) {
-	var peers []*x509.Certificate
+// Inspect reports what each certificate in b, PEM or DER, would prove at the
+// given time. Certificates of authorities go along with the one that they
+// follow, as its intermediates.
+func (s *Set) Inspect(b []byte, now time.Time) ([]Report, error) {
+	all, err := certificatesOf(b)
+	if err != nil {
+		return nil, err
+	}
+	var reports []Report
+	for len(all) > 0 {
+		n := 1
+		for n < len(all) && all[n].IsCA {
+			n++
+		}
+		reports = append(reports, s.inspect(all[:n], now))
+		all = all[n:]
+	}
+	return reports, nil
+}
+
+// certificatesOf reads PEM, or else DER.
+func certificatesOf(b []byte) (all []*x509.Certificate, err error) {
+	rest := b
 	for {
 		var block *pem.Block
-		if block, b = pem.Decode(b); block == nil {
+		if block, rest = pem.Decode(rest); block == nil {
 			break
 		}
 		if block.Type != "CERTIFICATE" {
@@ -38,17 +61,26 @@ func (s *Set) Inspect(b []byte, now time.Time) (Report, error) {
 		}
 		c, err := x509.ParseCertificate(block.Bytes)
 		if err != nil {
-			return Report{}, fmt.Errorf("certificate %d: %w", len(peers)+1, err)
+			return nil, fmt.Errorf("certificate %d: %w", len(all)+1, err)
 		}
-		peers = append(peers, c)
+		all = append(all, c)
 	}
-	if len(peers) == 0 {
-		return Report{}, errors.New("there is no certificate in PEM")
+	if len(all) == 0 && len(b) > 0 && b[0] == 0x30 { // SEQUENCE
+		if all, err = x509.ParseCertificates(b); err != nil {
+			return nil, fmt.Errorf("not a certificate in DER: %w", err)
+		}
 	}
+	if len(all) == 0 {
+		return nil, errors.New("there is no certificate in PEM or DER")
+	}
+	return all, nil
+}
+
+func (s *Set) inspect(peers []*x509.Certificate, now time.Time) Report {
 	c := peers[0]
 	sum := sha256.Sum256(c.Raw)
 	r := Report{
-		Subject: c.Subject.String(), Issuer: c.Issuer.String(), Serial: c.SerialNumber.Text(16), SHA256: hex.EncodeToString(sum[:]),
+		Subject: subjectText(c), Issuer: c.Issuer.String(), Serial: c.SerialNumber.Text(16), SHA256: hex.EncodeToString(sum[:]),
 		Pin: pinOf(c), NotBefore: c.NotBefore, NotAfter: c.NotAfter,
 		Identity: s.Identify(&tls.ConnectionState{PeerCertificates: peers}, now),
 	}
@@ -66,7 +98,50 @@ func (s *Set) Inspect(b []byte, now time.Time) (Report, error) {
 	for _, u := range c.UnknownExtKeyUsage {
 		r.Usages = append(r.Usages, u.String())
 	}
-	return r, nil
+	s.whose(&r, peers, now)
+	return r
+}
+
+// whose notes whose authorities stand behind the certificate, and what its
+// organization's revocation list says.
+func (s *Set) whose(r *Report, peers []*x509.Certificate, now time.Time) {
+	path := verifier{leaf: peers[0], sent: peers}
+	at := now // the authority is of interest after the certificate's end, too
+	if at.After(peers[0].NotAfter) {
+		at = peers[0].NotAfter
+	}
+	if at.Before(peers[0].NotBefore) {
+		at = peers[0].NotBefore
+	}
+	for _, o := range s.organizations {
+		if len(peers) <= maxChain {
+			if _, err := path.verify(o.pool, at, x509.ExtKeyUsageAny); err == nil {
+				r.Authorities = append(r.Authorities, o.key)
+			}
+		}
+		if o.key != r.Identity.Claimed {
+			continue
+		}
+		r.Expected = strings.Join(o.ids, " or ")
+		r.Lists, r.Responder = o.listStatus(now), o.responderName()
+	}
+}
+
+// subjectText is the subject as people read it, the organizationIdentifier too,
+// of which x509 shows the DER.
+func subjectText(c *x509.Certificate) string {
+	s := c.Subject.String()
+	attributes, err := subjectOf(c)
+	if err != nil {
+		return s
+	}
+	id, err := single(attributes, oidOrganizationIdentifier)
+	head := oidOrganizationIdentifier.String() + "=#"
+	before, after, found := strings.Cut(s, head)
+	if err != nil || id == "" || !found || strings.Contains(after, head) {
+		return s
+	}
+	return before + "organizationIdentifier=" + id + strings.TrimLeft(after, "0123456789abcdef")
 }
 
 func usageWord(u x509.ExtKeyUsage) string {
@@ -101,16 +176,54 @@ func (r Report) String() string {
 	line("organizationIdentifier", r.OrganizationIdentifier)
 	line("names", strings.Join(r.Names, ", "))
 	line("usages", strings.Join(r.Usages, ", "))
+	line("authority of", orNone(strings.Join(r.Authorities, ", ")))
 	id := r.Identity
 	if id.Reason == "" {
 		line("proves", fmt.Sprintf("organization %s, by %s", id.Organization, id.ID))
 		line("note", id.Detail)
-		return b.String()
+	} else {
+		line("proves", fmt.Sprintf("nothing: %s", id.Reason))
+		line("why", id.Detail)
+		line("claims to be", id.Claimed)
+		line("which has the id", r.Expected)
 	}
-	line("proves", fmt.Sprintf("nothing: %s", id.Reason))
-	line("why", id.Detail)
-	line("claims to be", id.Claimed)
+	line("revocation", r.Revocation())
 	return b.String()
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "no configured organization"
+	}
+	return s
+}
+
+// Revocation says in words what is known of the certificate's revocation; ""
+// if it is of no organization.
+func (r Report) Revocation() string {
+	switch {
+	case r.Identity.Claimed == "":
+		return ""
+	case len(r.Lists) == 0 && r.Responder == "":
+		return "not checked: the organization has neither crl nor ocsp"
+	}
+	var all []string
+	for _, l := range r.Lists {
+		switch {
+		case l.State == "missing":
+			all = append(all, "no list of "+l.Source+" is kept here yet")
+		case r.Identity.Reason == Revoked:
+			all = append(all, fmt.Sprintf("revoked; a list of %s is known", l.ThisUpdate.Format(time.RFC3339)))
+		case r.Identity.Reason != "" && r.Identity.Reason != AgreementExpired:
+			all = append(all, fmt.Sprintf("a %s list of %s is known; it is asked only for certificates that are good otherwise", l.State, l.ThisUpdate.Format(time.RFC3339)))
+		default:
+			all = append(all, fmt.Sprintf("not on the %s list of %s with %d entries, next one by %s", l.State, l.ThisUpdate.Format(time.RFC3339), l.Entries, l.NextUpdate.Format(time.RFC3339)))
+		}
+	}
+	if r.Responder != "" {
+		all = append(all, "the OCSP responder ("+r.Responder+") is asked only by the running gateway")
+	}
+	return strings.Join(all, "; ")
 }
 
 // plain quotes a value that holds more than printable characters.

@@ -3,6 +3,7 @@ package certs
 import (
 	"context"
 	"net/http"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,60 +16,95 @@ import (
 type Options struct {
 	Log        *zap.Logger
 	Registerer prometheus.Registerer // for the metrics of certificates and revocation
-	StateDir   string                // for ACME storage and revocation lists; made if absent
+	StateDir   string                // for ACME storage, staples and revocation lists; made if absent
 }
 
-// Manager holds what outlives a configuration: ACME, revocation lists, session
-// ticket keys. Its methods may be called at the same time, Activate not twice.
+// Manager holds what outlives a configuration: ACME, OCSP staples, revocation
+// lists, session ticket keys. Its methods may be called at the same time, Activate not twice.
 type Manager struct {
-	log      *zap.Logger
-	stateDir string
-	tickets  *tickets
-	acme     *acmeManager
-	lists    *lists
-	active   atomic.Pointer[Set]
-	epoch    atomic.Uint64 // grows when answers of Identify may have changed
+	log        *zap.Logger
+	stateDir   string
+	tickets    *tickets
+	acme       *acmeManager
+	staples    *staples
+	lists      *lists
+	seen       *seen
+	responders *responders
+	active     atomic.Pointer[Set]
+	epoch      atomic.Uint64 // grows when answers of Identify may have changed
+	generation atomic.Uint64 // of session tickets; grows when a change of trust is known
 
 	mu       sync.Mutex
-	onChange func()
+	onChange func(organizations []string)
 }
 
 // NewManager makes a Manager. It starts nothing.
 func NewManager(o Options) *Manager {
 	m := &Manager{log: o.Log, stateDir: o.StateDir, tickets: newTickets()}
 	m.acme = newACME(m)
+	m.staples = newStaples(m)
 	m.lists = newLists(m)
+	m.seen = newSeen(o.Log, o.StateDir)
+	m.responders = newResponders(m)
 	o.Registerer.MustRegister(newCollector(m))
 	return m
 }
 
 // OnTrustChange has f called after Epoch changed: a revocation list changed or
-// became stale, or an agreement ended. f replaces what was set before, and is
-// called from a goroutine of Run.
-func (m *Manager) OnTrustChange(f func()) {
+// became stale, or an agreement ended. f is told which organizations it may
+// concern, nil for all. It replaces what was set before, and is called from a
+// goroutine of Run.
+func (m *Manager) OnTrustChange(f func(organizations []string)) {
 	m.mu.Lock()
 	m.onChange = f
 	m.mu.Unlock()
 }
 
-// trustChanged makes every kept identity be proven anew.
-func (m *Manager) trustChanged() {
+// trustChanged makes every kept identity be proven anew, and session tickets
+// useless; without organizations it concerns all of them.
+func (m *Manager) trustChanged(organizations ...string) {
+	m.generation.Add(1)
+	if s := m.active.Load(); s != nil {
+		s.rekey()
+	}
+	m.proveAnew(organizations...)
+}
+
+// proveAnew makes every kept identity be proven anew; without organizations it
+// concerns all of them.
+func (m *Manager) proveAnew(organizations ...string) {
 	m.epoch.Add(1)
 	m.mu.Lock()
 	f := m.onChange
 	m.mu.Unlock()
 	if f != nil {
-		f()
+		f(organizations)
 	}
+}
+
+// judgedBy lists the organizations whose certificates a list or responder is
+// asked about.
+func (m *Manager) judgedBy(l *list, r *responder) (keys []string) {
+	if s := m.active.Load(); s != nil {
+		for _, o := range s.organizations {
+			if l != nil && slices.Contains(o.lists, l) || r != nil && o.responder == r {
+				keys = append(keys, o.key)
+			}
+		}
+	}
+	return keys
 }
 
 // Run does the background work until ctx ends: it fetches lists, notices what
 // time alone changes, and turns session ticket keys over.
 func (m *Manager) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { m.lists.run(ctx) })
+	wg.Go(func() { m.lists.crew.run(ctx, m.lists.follow) })
+	wg.Go(func() { m.responders.crew.run(ctx, m.responders.follow) })
 	wg.Go(func() { m.watchTime(ctx) })
 	wg.Go(func() { m.turnTickets(ctx) })
+	wg.Go(func() { m.seen.run(ctx) })
+	wg.Go(func() { m.staples.run(ctx) })
 	wg.Wait()
 	m.acme.stop()
 	return ctx.Err()
@@ -77,7 +113,7 @@ func (m *Manager) Run(ctx context.Context) error {
 // watchTime notices the moments at which answers of Identify change by
 // themselves: an agreement ends, a list becomes stale, its grace is over.
 func (m *Manager) watchTime(ctx context.Context) {
-	tick := time.NewTicker(500 * time.Millisecond)
+	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
 	last := time.Now().Round(0)
 	for {
@@ -87,20 +123,20 @@ func (m *Manager) watchTime(ctx context.Context) {
 		case <-tick.C:
 		}
 		now := time.Now().Round(0) // validity is a matter of the wall clock
-		changed := false
+		var changed []string
 		if s := m.active.Load(); s != nil {
 			for _, o := range s.organizations {
 				for _, t := range o.changes() {
 					if last.Before(t) && !now.Before(t) {
 						m.log.Warn("an organization's trust ends or is in doubt: its agreement ended, or its revocation list is stale", zap.String("organization", o.key))
-						changed = true
+						changed = append(changed, o.key)
 					}
 				}
 			}
 		}
 		last = now
-		if changed {
-			m.trustChanged()
+		if len(changed) > 0 {
+			m.trustChanged(changed...)
 		}
 	}
 }
@@ -125,7 +161,11 @@ func (m *Manager) Activate(s *Set) {
 	m.active.Store(s)
 	s.rekey() // the keys may have been turned over since Build
 	m.lists.use(s)
+	m.seen.keep(s.organizations)
+	m.responders.use(s)
+	s.warnOfRevocation(time.Now())
 	m.acme.manage(s)
+	m.staples.keep()
 }
 
 // HTTPChallenge answers ACME HTTP-01 challenges and passes other requests on.

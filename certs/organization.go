@@ -10,11 +10,14 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // organization is an Organization ready to be proven.
 type organization struct {
 	key        string
+	digest     string // of everything in the configuration that decides whether it is proven
 	ids        []string
 	subject    *SubjectMatch
 	san        []sanPattern
@@ -24,8 +27,12 @@ type organization struct {
 	pool       *x509.CertPool
 	cas        []*x509.Certificate
 	until      time.Time // first moment without an agreement; zero for none
-	list       *list     // nil without crl
 	revocation revocationPolicy
+	lists      []*list
+	responder  *responder                   // nil without ocsp
+	above      map[string]*x509.Certificate // of an authority that is configured, the one that issued it, if that is too
+
+	admitted, refused prometheus.Counter // without certainty
 }
 
 // loadOrganizations reads the authorities of each organization and makes sure
@@ -64,17 +71,13 @@ func (s *Set) loadOrganizations(all map[string]Organization) error {
 		}
 		var err error
 		if o.revocation, err = policyOf(c.Revocation); err != nil {
+			fail(fmt.Errorf("revocation: %w", err))
+		}
+		for _, err := range s.loadRevocation(o, c) {
 			fail(err)
 		}
-		switch {
-		case c.CRL != nil:
-			if o.list, err = s.manager.lists.find(key, *c.CRL, o.cas); err != nil {
-				fail(fmt.Errorf("crl: %w", err))
-			}
-		case c.Revocation != nil:
-			fail(errors.New("revocation: says what happens without a usable list, but there is no crl"))
-		}
-		trust = append(trust, o.trust(c))
+		o.digest = o.trust(c)
+		trust = append(trust, []byte(o.digest))
 		s.organizations = append(s.organizations, o)
 	}
 	for i, a := range s.organizations {
@@ -86,6 +89,49 @@ func (s *Set) loadOrganizations(all map[string]Organization) error {
 	}
 	s.trustID = digest(trust...)
 	return errors.Join(errs...)
+}
+
+// loadRevocation finds where the status of the organization's certificates is
+// learned.
+func (s *Set) loadRevocation(o *organization, c Organization) (errs []error) {
+	if len(c.CRL) > 0 || c.OCSP != nil {
+		unknown := s.manager.lists.unknown
+		o.admitted, o.refused = unknown.WithLabelValues(o.key, "admitted"), unknown.WithLabelValues(o.key, "refused")
+	}
+	for i, source := range c.CRL {
+		l, err := s.manager.lists.find(numbered(o.key, i), source, o.cas)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("crl: %w", err))
+			continue
+		}
+		o.lists = append(o.lists, l)
+	}
+	if c.OCSP != nil {
+		var err error
+		if o.responder, err = s.manager.responders.find(o.key, *c.OCSP, o.revocation); err != nil {
+			errs = append(errs, fmt.Errorf("ocsp: %w", err))
+		}
+	}
+	if c.Revocation != nil && len(c.CRL) == 0 && c.OCSP == nil {
+		errs = append(errs, errors.New("revocation: says what happens without a usable list or answer, but there is neither crl nor ocsp"))
+	}
+	o.above = map[string]*x509.Certificate{}
+	for _, ca := range o.cas {
+		for _, by := range o.cas {
+			if !bytes.Equal(ca.Raw, by.Raw) && issued(by, ca) {
+				o.above[string(ca.Raw)] = by
+			}
+		}
+	}
+	return errs
+}
+
+// numbered names the first of several things by its key alone.
+func numbered(key string, i int) string {
+	if i == 0 {
+		return key
+	}
+	return key + "/" + strconv.Itoa(i+1)
 }
 
 // readNames reads what a certificate of the organization has to say.
@@ -127,7 +173,7 @@ func (o *organization) readNames(c Organization) (errs []error) {
 }
 
 // trust is a digest of everything that decides whether o is proven.
-func (o *organization) trust(c Organization) []byte {
+func (o *organization) trust(c Organization) string {
 	parts := [][]byte{[]byte(o.key), []byte(c.ValidUntil.String()), fmt.Append(nil, o.revocation.mode, o.revocation.grace)}
 	list := func(l []string) {
 		parts = append(parts, fmt.Append(nil, len(l)))
@@ -145,13 +191,16 @@ func (o *organization) trust(c Organization) []byte {
 	if m := c.Subject; m != nil {
 		list([]string{m.CN, m.O, m.OU, m.C, m.SerialNumber})
 	}
-	if l := c.CRL; l != nil {
-		list([]string{"crl", l.URL, l.File, l.MaxAge.String()})
+	for _, l := range c.CRL {
+		list([]string{"crl", l.URL, l.File, l.Issuer, l.MaxAge.String()})
+	}
+	if r := c.OCSP; r != nil {
+		list([]string{"ocsp", r.URL, strconv.FormatBool(r.FromCertificate), r.MaxAge.String()})
 	}
 	for _, ca := range o.cas {
 		parts = append(parts, ca.Raw)
 	}
-	return []byte(digest(parts...))
+	return digest(parts...)
 }
 
 // overlap says why one certificate could prove both organizations; "" if none

@@ -29,6 +29,7 @@ type Set struct {
 	byCA          *x509.CertPool // all authorities: hints in handshakes, reasons of refusals
 	trustID       string
 	warnings      []string
+	others        []other
 	chains        chains
 
 	certificates []*served
@@ -39,16 +40,31 @@ type Set struct {
 	acme         *ACME
 }
 
+// other is a certificate that somebody else uses.
+type other struct {
+	kind, name string
+	cert       *x509.Certificate
+}
+
+// Show adds a certificate that others use to the metrics of s: its kind, the
+// name under which it is configured. It must not be called after Activate.
+func (s *Set) Show(kind, name string, cert *x509.Certificate) {
+	s.others = append(s.others, other{kind, name, cert})
+}
+
 // served is a certificate from files.
 type served struct {
+	*stapled
 	name string // file
-	pair tls.Certificate
+	from string // the files, as they are configured
+	bad  error  // why the files can't be used and the former certificate is served; nil if they can
 }
 
 // hostTLS holds the prepared configurations of one host, by offered protocols.
 type hostTLS struct {
-	tickets  *tickets
+	manager  *Manager
 	label    string // of the session ticket keys
+	identity bool   // clients are asked who they are
 	base     *tls.Config
 	mu       sync.Mutex // held to change variants and their keys
 	variants atomic.Pointer[[]variant]
@@ -70,21 +86,21 @@ func (m *Manager) Build(c Config) (*Set, error) {
 	}
 	broken := false
 	for i, k := range c.TLS.Certificates {
-		pair, _, err := LoadKeyPair(k)
+		c, err := m.serve(k)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("tls.certificates[%d]: %w", i, err))
 			broken = true
 			continue
 		}
-		s.certificates = append(s.certificates, &served{k.Cert, pair})
-		s.warnOf(k.Cert, pair.Leaf, time.Now())
+		s.certificates = append(s.certificates, c)
+		s.warnOf(k.Cert, c.pair.Leaf, time.Now())
 	}
 	if err := s.loadOrganizations(c.Organizations); err != nil {
 		errs = append(errs, err)
 	}
 	if s.acme != nil {
-		if err := m.acme.check(s.acme); err != nil {
-			errs = append(errs, err)
+		for _, p := range s.acme.Problems() {
+			errs = append(errs, p.Err)
 		}
 	}
 	for _, h := range c.Hosts {
@@ -97,6 +113,26 @@ func (m *Manager) Build(c Config) (*Set, error) {
 	}
 	s.addFallback()
 	return s, nil
+}
+
+// serve reads a certificate from files. Files that can't be used, such as a new
+// certificate beside the former key, leave in force what is served from them
+// now, if anything is.
+func (m *Manager) serve(k KeyPair) (*served, error) {
+	from := k.Cert + "\x00" + k.Key.Ref
+	pair, _, err := LoadKeyPair(k)
+	if err == nil {
+		return &served{stapled: m.staples.find(k.Cert, pair), name: k.Cert, from: from}, nil
+	}
+	if s := m.active.Load(); s != nil {
+		for _, c := range s.certificates {
+			if c.from == from {
+				m.log.Error("certificate files can't be used; the former certificate is served", zap.String("certificate", k.Cert), zap.Time("not_after", c.pair.Leaf.NotAfter.UTC()), zap.Error(err))
+				return &served{stapled: c.stapled, name: c.name, from: from, bad: err}, nil
+			}
+		}
+	}
+	return nil, err
 }
 
 // warnOf notes what is wrong with a certificate that is served all the same: an
@@ -127,13 +163,13 @@ func (s *Set) addHost(h Host) error {
 	t := s.prepare(name, h.MTLS)
 	switch files := s.filesFor(name); {
 	case len(files) > 0:
-		t.base.Certificates = files
-	case s.acme != nil && !wild:
+		t.base.GetCertificate = files.choose
+	case s.acme != nil && (!wild || s.acme.Wildcards()):
 		s.acmeHosts = append(s.acmeHosts, name)
 		acme := s.manager.acme
-		t.base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return acme.certificate(name, hello) }
+		t.base.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return acme.certificate(name) }
 	case s.acme != nil:
-		return fmt.Errorf("host %q of service %q: no certificate in tls.certificates covers it, and ACME can't prove a wildcard by HTTP-01 or TLS-ALPN-01", name, h.Service)
+		return fmt.Errorf("host %q of service %q: no certificate in tls.certificates covers it, and ACME can prove a wildcard only by dns-01", name, h.Service)
 	default:
 		return fmt.Errorf("host %q of service %q: no certificate in tls.certificates covers it, and tls.acme is not set", name, h.Service)
 	}
@@ -149,36 +185,64 @@ func (s *Set) addFallback() {
 	t := s.prepare("", MTLSOff)
 	switch {
 	case len(s.certificates) > 0:
-		t.base.Certificates = []tls.Certificate{s.certificates[0].pair}
+		t.base.GetCertificate = choice{s.certificates[0].stapled}.choose
 	case len(s.acmeHosts) > 0:
 		acme, first := s.manager.acme, s.acmeHosts[0]
-		t.base.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) { return acme.certificate(first, hello) }
+		t.base.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return acme.certificate(first) }
 	default:
 		return
 	}
 	s.fallback = t
 }
 
-// filesFor are the certificates from files that cover a host, those first that
-// are valid now. TLS takes the first whose kind of key the client knows.
-func (s *Set) filesFor(name string) []tls.Certificate {
-	now := time.Now()
-	var good, bad []tls.Certificate
+// choice is the certificates of one host, of which each has its own kind of key
+// or time.
+type choice []*stapled
+
+// filesFor are the certificates from files that cover a host.
+func (s *Set) filesFor(name string) (l choice) {
 	for _, c := range s.certificates {
-		switch leaf := c.pair.Leaf; {
-		case !covers(leaf, name):
-		case now.After(leaf.NotAfter) || now.Before(leaf.NotBefore):
-			bad = append(bad, c.pair)
-		default:
-			good = append(good, c.pair)
+		if Covers(c.pair.Leaf, name) {
+			l = append(l, c.stapled)
 		}
 	}
-	return append(good, bad...)
+	return l
 }
 
-// covers reports whether a certificate is good for a host; for *.example it has
+// choose takes the first certificate that is valid now and whose kind of key the
+// client knows. Without one it still shows some certificate: the client's
+// message says more than an alert.
+func (l choice) choose(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if len(l) == 1 {
+		return l[0].current(), nil
+	}
+	now := time.Now()
+	var known, valid *stapled
+	for _, c := range l {
+		in := !now.Before(c.pair.Leaf.NotBefore) && !now.After(c.pair.Leaf.NotAfter)
+		if in && valid == nil {
+			valid = c
+		}
+		if hello.SupportsCertificate(&c.pair) == nil {
+			if in {
+				return c.current(), nil
+			}
+			if known == nil {
+				known = c
+			}
+		}
+	}
+	for _, c := range []*stapled{known, valid} {
+		if c != nil {
+			return c.current(), nil
+		}
+	}
+	return l[0].current(), nil
+}
+
+// Covers reports whether a certificate is good for a host; for *.example it has
 // to name *.example itself.
-func covers(leaf *x509.Certificate, host string) bool {
+func Covers(leaf *x509.Certificate, host string) bool {
 	if strings.HasPrefix(host, "*.") {
 		return slices.ContainsFunc(leaf.DNSNames, func(n string) bool { return lowerASCII(n) == host })
 	}
@@ -199,10 +263,43 @@ func (s *Set) prepare(host string, mtls MTLS) *hostTLS {
 		c.ClientAuth = tls.RequestClientCert
 		c.ClientCAs = s.byCA
 	}
-	t := &hostTLS{tickets: s.manager.tickets, base: c, label: host + "\x00" + string(mtls) + "\x00" + s.trustID}
-	c.SetSessionTicketKeys(t.tickets.keys(t.label))
+	t := &hostTLS{manager: s.manager, base: c, label: host + "\x00" + string(mtls) + "\x00" + s.trustID, identity: c.ClientAuth != tls.NoClientCert}
+	if strings.HasPrefix(host, "*.") {
+		onlyUnderName(c)
+	}
+	c.SetSessionTicketKeys(t.keys())
 	t.variants.Store(new([]variant))
 	return t
+}
+
+// keys are the session ticket keys of now. Those of hosts that ask for
+// certificates change with what is learned of revocation and agreements as well.
+func (h *hostTLS) keys() [][32]byte {
+	label := h.label
+	if h.identity {
+		label += fmt.Sprint("\x00", h.manager.generation.Load())
+	}
+	return h.manager.tickets.keys(label)
+}
+
+// onlyUnderName makes the tickets of a wildcard good only for the name that
+// they were given to.
+func onlyUnderName(c *tls.Config) {
+	const mark = "vazel name:"
+	c.WrapSession = func(cs tls.ConnectionState, ss *tls.SessionState) ([]byte, error) {
+		ss.Extra = append(ss.Extra, []byte(mark+lowerASCII(cs.ServerName)))
+		return c.EncryptTicket(cs, ss)
+	}
+	c.UnwrapSession = func(ticket []byte, cs tls.ConnectionState) (*tls.SessionState, error) {
+		ss, err := c.DecryptTicket(ticket, cs)
+		if err != nil || ss == nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(ss.Extra, func(b []byte) bool { return string(b) == mark+lowerASCII(cs.ServerName) }) {
+			return nil, nil // a full handshake
+		}
+		return ss, nil
+	}
 }
 
 // ConfigFor answers a handshake: the server's certificate for the name, whether
@@ -211,7 +308,7 @@ func (s *Set) prepare(host string, mtls MTLS) *hostTLS {
 // configured, or none, gets the first certificate and is never asked for one.
 func (s *Set) ConfigFor(hello *tls.ClientHelloInfo, protos []string) (*tls.Config, error) {
 	name := strings.ToLower(strings.TrimSuffix(hello.ServerName, "."))
-	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmeTLS && slices.Contains(s.acmeHosts, name) {
+	if s.challenged(hello, name) {
 		return s.manager.acme.challengeConfig()
 	}
 	h := s.hosts[name]
@@ -255,7 +352,7 @@ func (s *Set) rekey() {
 	one := func(h *hostTLS) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
-		keys := h.tickets.keys(h.label)
+		keys := h.keys()
 		h.base.SetSessionTicketKeys(keys)
 		for _, v := range *h.variants.Load() {
 			v.config.SetSessionTicketKeys(keys)
@@ -280,6 +377,28 @@ func (s *Set) TrustID() string { return s.trustID }
 // TrustID. A kept Identity holds while both stay and no certificate of its
 // chain expires.
 func (s *Set) Epoch() uint64 { return s.manager.epoch.Load() }
+
+// Changed lists the organizations whose certificates s may judge otherwise than
+// former did, revocation lists and time aside.
+func (s *Set) Changed(former *Set) (keys []string) {
+	if s.trustID == former.trustID {
+		return nil
+	}
+	was := make(map[string]string, len(former.organizations))
+	for _, o := range former.organizations {
+		was[o.key] = o.digest
+	}
+	for _, o := range s.organizations {
+		if was[o.key] != o.digest {
+			keys = append(keys, o.key)
+		}
+		delete(was, o.key)
+	}
+	for key := range was {
+		keys = append(keys, key)
+	}
+	return keys
+}
 
 // digest is a hash over parts that can't run into each other.
 func digest(parts ...[]byte) string {

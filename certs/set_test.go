@@ -227,6 +227,10 @@ func TestResumption(t *testing.T) {
 				n.config.Organizations["meu"] = o
 				srv.set.Store(build(t, n.m, n.config))
 			}, false},
+			{"trust changed by a list", func(t *testing.T, n *node, srv *server, _ *tls.Config) {
+				n.m.Activate(srv.set.Load())
+				n.m.trustChanged("meu")
+			}, false},
 			{"another process", func(t *testing.T, n *node, srv *server, _ *tls.Config) {
 				srv.set.Store(build(t, newManager(t), n.config))
 			}, false},
@@ -257,6 +261,35 @@ func TestResumption(t *testing.T) {
 					t.Error("the resumed connection lost its certificate")
 				}
 			})
+		}
+	}
+}
+
+// TestWildcardResumption: the ticket of one name is not taken under another one of
+// the same wildcard, and no change of organizations' trust ends it.
+func TestWildcardResumption(t *testing.T) {
+	t.Parallel()
+	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
+		n := newNode(t)
+		srv := serve(t, build(t, n.m, n.config))
+		n.m.Activate(srv.set.Load())
+		c := n.dialer("a.open.example")
+		c.MaxVersion = version
+		c.ClientSessionCache = &oneSession{}
+		for i, tt := range []struct {
+			name string
+			want bool
+		}{{"a.open.example", false}, {"a.open.example", true}, {"A.open.example", true}, {"b.open.example", false}, {"b.open.example", true}, {"a.open.example", false}} {
+			c.ServerName = tt.name
+			c.InsecureSkipVerify = true // the client itself would resume under one name only
+			n.m.trustChanged()
+			_, server, err := srv.dial(t, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if server.DidResume != tt.want {
+				t.Errorf("%s, %d. %s: resumed %v, want %v", tls.VersionName(version), i+1, tt.name, server.DidResume, tt.want)
+			}
 		}
 	}
 }
@@ -410,11 +443,11 @@ func TestBuildErrors(t *testing.T) {
 		{"private key among authorities", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{writeFile(t, keyPEM(root.key))}}), "PRIVATE KEY"},
 		{"bad pattern", orgs(Organization{SAN: unit.List{"ip:127.0.0.1"}, CA: rootFile}), "dns:, uri: or email:"},
 		{"pattern for everybody", orgs(Organization{SAN: unit.List{"dns:*"}, CA: rootFile}), "everybody"},
-		{"unreadable list", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, CRL: &CRL{File: writeFile(t, nil)}}), "not a revocation list"},
-		{"list missing", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, CRL: &CRL{File: "/nonexistent.crl"}}), "/nonexistent.crl: no such file"},
-		{"list without source", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, CRL: &CRL{}}), "write either url or file"},
-		{"list from elsewhere", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, CRL: &CRL{URL: "ldap://x/"}}), "http or https"},
-		{"policy without list", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, Revocation: &Revocation{}}), "there is no crl"},
+		{"unreadable list", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, CRL: CRLs{{File: writeFile(t, nil)}}}), "is empty"},
+		{"list missing", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, CRL: CRLs{{File: "/nonexistent.crl"}}}), "/nonexistent.crl: no such file"},
+		{"list without source", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, CRL: CRLs{{}}}), "write either url or file"},
+		{"list from elsewhere", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, CRL: CRLs{{URL: "ldap://x/"}}}), "http or https"},
+		{"policy without list", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, Revocation: &Revocation{}}), "there is neither crl nor ocsp"},
 		{"unknown policy", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, Revocation: &Revocation{Mode: "soft"}}), `unknown mode "soft"`},
 		{"grace without its mode", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, Revocation: &Revocation{Grace: 1}}), "mode: grace"},
 

@@ -14,7 +14,7 @@ func TestTrustID(t *testing.T) {
 	ca, other := newAuthority(t, "root", nil), newAuthority(t, "other", nil)
 	m := newManager(t)
 	base := func() Organization {
-		return Organization{ID: unit.List{"A", "B"}, CA: unit.List{write(t, ca.cert)}, CRL: &CRL{URL: "http://127.0.0.1:1/a.crl"}}
+		return Organization{ID: unit.List{"A", "B"}, CA: unit.List{write(t, ca.cert)}, CRL: CRLs{{URL: "http://127.0.0.1:1/a.crl"}}}
 	}
 	id := func(change func(*Organization)) string {
 		t.Helper()
@@ -47,8 +47,11 @@ func TestTrustID(t *testing.T) {
 		"qualified":                     func(o *Organization) { o.QC = &QC{Compliance: true} },
 		"the end of the agreement":      func(o *Organization) { o.ValidUntil = date(t, "2099-01-01") },
 		"no list":                       func(o *Organization) { o.CRL = nil },
-		"another list":                  func(o *Organization) { o.CRL.URL += "x" },
-		"the list's age":                func(o *Organization) { o.CRL.MaxAge = unit.Duration(time.Hour) },
+		"another list":                  func(o *Organization) { o.CRL[0].URL += "x" },
+		"the list's age":                func(o *Organization) { o.CRL[0].MaxAge = unit.Duration(time.Hour) },
+		"a list more":                   func(o *Organization) { o.CRL = append(o.CRL, CRL{URL: "http://127.0.0.1:1/b.crl"}) },
+		"a responder":                   func(o *Organization) { o.OCSP = &OCSP{URL: "http://127.0.0.1:1/"} },
+		"the certificate's responder":   func(o *Organization) { o.OCSP = &OCSP{FromCertificate: true} },
 		"grace":                         func(o *Organization) { o.Revocation = &Revocation{Mode: modeGrace} },
 		"more grace": func(o *Organization) {
 			o.Revocation = &Revocation{Mode: modeGrace, Grace: unit.Duration(48 * time.Hour)}

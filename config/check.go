@@ -77,19 +77,13 @@ func (t *tree) checkMain() {
 		}
 		t.checkKeyPair(n, k, true)
 	}
-	if a := c.TLS.ACME; a != nil {
+	if c.TLS.ACME != nil {
 		_, n := get(tls, "acme")
-		if u, err := url.Parse(a.Directory); err != nil || u.Scheme != "https" || u.Host == "" {
-			_, d := get(n, "directory")
-			t.problem(orNode(d, n), "tls.acme.directory must be an https URL")
-		}
-		if a.CA != "" {
-			_, ca := get(n, "ca")
-			t.file1(ca, &a.CA)
-		}
-		if a.Storage != "" {
-			a.Storage = t.abs(a.Storage)
-		}
+		t.checkACME(n, c.TLS.ACME)
+	}
+	_, limits = get(root, "limits")
+	if _, n := get(limits, "withdrawal"); n != nil {
+		t.oneOf(n, "limits.withdrawal", WithdrawalFinish, WithdrawalCut)
 	}
 	_, admin := get(root, "admin")
 	if _, n := get(admin, "listen"); n != nil && !strings.HasPrefix(n.Value, "unix:") {
@@ -179,6 +173,7 @@ func (t *tree) abs(p string) string {
 // file1 makes a path absolute and makes sure that its file can be read.
 func (t *tree) file1(n *yaml.Node, p *string) []byte {
 	*p = t.abs(*p)
+	t.files.note(*p)
 	b, err := readBounded(*p)
 	if err != nil && n != nil {
 		t.bad(n, "", "%s can't be read: %v", *p, err)
@@ -208,6 +203,7 @@ func (t *tree) secret(n *yaml.Node, s *unit.Secret) {
 		var err error
 		for _, p := range paths {
 			var b []byte
+			t.files.note(p)
 			if b, err = readBounded(p); err == nil {
 				s.Resolve(string(b))
 				return
@@ -216,6 +212,43 @@ func (t *tree) secret(n *yaml.Node, s *unit.Secret) {
 		if n != nil {
 			t.problem(n, "the secret %s can't be read: %v", paths[len(paths)-1], err)
 		}
+	}
+}
+
+// checkACME makes paths absolute, reads secrets, and reports what certs says.
+func (t *tree) checkACME(n *yaml.Node, a *certs.ACME) {
+	if a.CA != "" {
+		_, ca := get(n, "ca")
+		before := len(t.errs.Problems)
+		if t.file1(ca, &a.CA); len(t.errs.Problems) > before {
+			return
+		}
+	}
+	if a.Storage != "" {
+		a.Storage = t.abs(a.Storage)
+	}
+	before := len(t.errs.Problems)
+	if !a.EAB.HMACKey.IsZero() {
+		_, eab := get(n, "eab")
+		_, key := get(eab, "hmac_key")
+		t.secret(key, &a.EAB.HMACKey)
+	}
+	if a.DNS != nil && a.DNS.RFC2136 != nil && !a.DNS.RFC2136.Secret.IsZero() {
+		_, dns := get(n, "dns")
+		_, update := get(dns, "rfc2136")
+		_, key := get(update, "secret")
+		t.secret(key, &a.DNS.RFC2136.Secret)
+	}
+	if len(t.errs.Problems) > before {
+		return
+	}
+	for _, p := range a.Problems() {
+		_, at := get(n, p.Key)
+		t.problem(orNode(at, n), "%v", p.Err)
+	}
+	redirects := slices.ContainsFunc(t.config.Listen, func(l Listen) bool { return l.Redirect != "" })
+	if _, at := get(n, "challenges"); a.Answers("http-01") && !redirects && (at != nil || !a.Answers("tls-alpn-01")) {
+		t.warn(orNode(at, n), "http-01 is answered only by a listener with redirect: https, and there is none")
 	}
 }
 
@@ -229,6 +262,9 @@ func (t *tree) checkKeyPair(n *yaml.Node, k *certs.KeyPair, server bool) {
 		return
 	}
 	before := len(t.errs.Problems)
+	if server {
+		defer func() { t.keepFormer(k, before) }()
+	}
 	t.file1(cert, &k.Cert)
 	if !k.Key.IsZero() {
 		t.secret(key, &k.Key)
@@ -243,6 +279,22 @@ func (t *tree) checkKeyPair(n *yaml.Node, k *certs.KeyPair, server bool) {
 	}
 	if server {
 		t.leaves = append(t.leaves, pair.Leaf)
+	}
+}
+
+// keepFormer turns what was found wrong with the files of a server certificate
+// into warnings, if a certificate from them is served now.
+func (t *tree) keepFormer(k *certs.KeyPair, before int) {
+	found := t.errs.Problems[before:]
+	if len(found) == 0 || t.previous == nil || !slices.ContainsFunc(t.previous.TLS.Certificates, func(p certs.KeyPair) bool {
+		return p.Cert == k.Cert && p.Key.Ref == k.Key.Ref
+	}) {
+		return
+	}
+	t.kept = true
+	for i := range found {
+		found[i].Warning = true
+		found[i].Message += "; the former certificate is served"
 	}
 }
 
@@ -285,22 +337,7 @@ func (t *tree) buildOrganization(key string, n *yaml.Node) {
 			t.checkCA(c, b)
 		}
 	}
-	if _, crl := get(n, "crl"); crl != nil && o.CRL != nil {
-		switch {
-		case (o.CRL.URL == "") == (o.CRL.File == ""):
-			t.problem(crl, "crl of organization %q: write either url or file", key)
-		case o.CRL.File != "":
-			_, f := get(crl, "file")
-			if b := t.file1(f, &o.CRL.File); b != nil && len(b) == 0 {
-				t.bad(f, "", "the revocation list %s is empty", o.CRL.File)
-			}
-		default:
-			if u, err := url.Parse(o.CRL.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-				_, v := get(crl, "url")
-				t.bad(v, "", "crl.url %q is not an http or https URL", o.CRL.URL)
-			}
-		}
-	}
+	t.checkRevocation(key, n, &o)
 	if _, v := get(n, "valid_until"); v != nil && !o.ValidUntil.IsZero() && time.Now().After(o.ValidUntil.End()) {
 		t.warn(v, "the agreement of organization %q ended on %s; its requests are refused", key, o.ValidUntil)
 	}
@@ -308,7 +345,59 @@ func (t *tree) buildOrganization(key string, n *yaml.Node) {
 		t.checkRateLimit(r, fmt.Sprintf("organization %q", key), false)
 	}
 	t.config.Trust[key] = o.Organization
-	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit}
+	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit, Contact: o.Contact}
+}
+
+// checkRevocation reads the lists of files, so that one that could not be used is
+// found before it refuses everybody.
+func (t *tree) checkRevocation(key string, n *yaml.Node, o *Organization) {
+	_, crl := get(n, "crl")
+	sources := []*yaml.Node{crl}
+	if crl != nil && crl.Kind == yaml.SequenceNode {
+		sources = crl.Content
+	}
+	for i := range o.CRL {
+		c, node := &o.CRL[i], sources[i]
+		_, issuer := get(node, "issuer")
+		if c.Issuer != "" && t.file1(issuer, &c.Issuer) == nil {
+			continue
+		}
+		at := node
+		if c.File != "" && c.URL == "" {
+			_, at = get(node, "file")
+			c.File = t.abs(c.File)
+		} else if c.URL != "" && c.File == "" {
+			_, at = get(node, "url")
+		}
+		warning, err := c.Check(o.CA, time.Now())
+		if err != nil && c.File != "" {
+			t.files.note(c.File) // a good one is followed by itself
+		}
+		switch {
+		case err != nil && strings.Contains(c.URL, "@"): // may hold a password, which is not to be shown
+			t.problem(at, "crl of organization %q: %v", key, err)
+		case err != nil:
+			t.bad(at, "", "crl of organization %q: %v", key, err)
+		case warning != "":
+			t.warn(at, "crl of organization %q: %s", key, warning)
+		}
+	}
+	if crl != nil && len(o.CRL) == 0 && crl.Kind == yaml.SequenceNode {
+		t.problem(crl, "crl of organization %q is an empty list", key)
+	}
+	_, responder := get(n, "ocsp")
+	if responder != nil && o.OCSP != nil {
+		if err := o.OCSP.Check(); err != nil {
+			t.problem(responder, "ocsp of organization %q: %v", key, err)
+		}
+	}
+	if _, r := get(n, "revocation"); r != nil && o.Revocation != nil {
+		if err := o.Revocation.Check(); err != nil {
+			t.problem(r, "revocation of organization %q: %v", key, err)
+		} else if crl == nil && responder == nil {
+			t.problem(r, "revocation of organization %q says what happens without a usable list or answer, but there is neither crl nor ocsp", key)
+		}
+	}
 }
 
 func (t *tree) checkCA(n *yaml.Node, b []byte) {
@@ -421,10 +510,11 @@ func (t *tree) checkHosts(n *yaml.Node, where string, s *Service) {
 		})
 		switch acme := t.config.TLS.ACME; {
 		case covered || len(t.leaves) == 0 && acme == nil: // the latter is an error of its own
+		case t.kept: // what is served in their place is known to certs
 		case acme == nil:
 			t.bad(h, "", "no certificate of tls.certificates covers host %q, and tls.acme is not set", name)
-		case strings.HasPrefix(name, "*."):
-			t.bad(h, "", "no certificate of tls.certificates covers host %q, and ACME proves wildcards only by DNS-01, which is not supported", name)
+		case strings.HasPrefix(name, "*.") && !acme.Wildcards():
+			t.bad(h, "", "no certificate of tls.certificates covers host %q, and ACME proves wildcards only by dns-01: set tls.acme.dns", name)
 		}
 	}
 }

@@ -28,7 +28,7 @@ type File struct {
 	TLS certs.TLS `yaml:"tls"`
 	// Limits bound what one client or connection may take.
 	Limits Limits `yaml:"limits"`
-	// Admin is the listener for metrics, health and status.
+	// Admin is the listener for metrics, health and status. A change needs a restart.
 	Admin Admin `yaml:"admin"`
 	// AccessLog is where requests are logged.
 	AccessLog Log `yaml:"access_log"`
@@ -134,6 +134,12 @@ type Listen struct {
 	RedirectPort int `yaml:"redirect_port"`
 }
 
+// The values of Limits.Withdrawal.
+const (
+	WithdrawalFinish = "finish"
+	WithdrawalCut    = "cut"
+)
+
 // Limits bound what a client or connection may take. The defaults are safe.
 type Limits struct {
 	// HeaderTimeout is how long the TLS handshake and, after it, a request head may each take; default: 10s.
@@ -150,6 +156,10 @@ type Limits struct {
 	DrainTimeout unit.Duration `yaml:"drain_timeout"`
 	// HTTP1 is the server that speaks HTTP/1.1: strict, or standard for the one of Go's library, to compare with or to fall back to. That one does not see the raw head, and lets some pass that strict refuses; default: strict.
 	HTTP1 string `yaml:"http1"`
+	// Withdrawal is what happens to requests under way when their organization loses its right to them: finish (they may end within withdrawal_timeout) or cut (they end at once, as those with a revoked certificate and WebSockets always do); default: finish. Connections that wait for a request end at once either way.
+	Withdrawal string `yaml:"withdrawal"`
+	// WithdrawalTimeout is how long requests under way may finish after their organization lost its right to them; default: 300ms.
+	WithdrawalTimeout unit.Duration `yaml:"withdrawal_timeout"`
 	// MaxHeader is the largest request head; default: 32KiB.
 	MaxHeader unit.Size `yaml:"max_header"`
 	// MaxHeaders is the largest number of header fields; default: 100.
@@ -162,6 +172,8 @@ type Limits struct {
 	CacheSize unit.Size `yaml:"cache_size"`
 	// MaxInFlight is how many requests may be under way in all; when it is nearly reached, requests are refused by priority; default: 10000.
 	MaxInFlight int `yaml:"max_in_flight"`
+	// MaxRequests is the largest number of requests of a connection, after which the client is told to open another one; default: 1000000.
+	MaxRequests int `yaml:"max_requests"`
 	// MaxConnections is the largest number of connections in all; default: 20000.
 	MaxConnections int `yaml:"max_connections"`
 	// MaxConnectionsPerIP is the largest number of connections of one address (IPv6: /64); trusted proxies do not count; default: 512.

@@ -46,6 +46,7 @@ var (
 	textType   = reflect.TypeFor[encoding.TextUnmarshaler]()
 	listType   = reflect.TypeFor[unit.List]()
 	secretType = reflect.TypeFor[unit.Secret]()
+	oneOrMany  = reflect.TypeFor[interface{ OneOrMany() }]() // a list of mappings that may be a mapping alone
 )
 
 // decode reads n into v, strictly. where is what n belongs to, for messages:
@@ -69,6 +70,11 @@ func (l *loader) decode(n *yaml.Node, v reflect.Value, where string) {
 	case t.Kind() == reflect.Map:
 		l.decodeMap(n, v, where)
 	case t.Kind() == reflect.Slice:
+		if n.Kind == yaml.MappingNode && t.Implements(oneOrMany) {
+			v.Set(reflect.MakeSlice(t, 1, 1))
+			l.decode(n, v.Index(0), where)
+			return
+		}
 		if n.Kind != yaml.SequenceNode {
 			l.wrongKind(n, "a list, such as [a, b]", where)
 			return

@@ -63,7 +63,8 @@ func (p Problem) String() string {
 // Errors is every mistake that was found, and the warnings beside them.
 type Errors struct {
 	Problems []Problem
-	Files    int // read in all
+	Files    int    // read in all
+	Read     *Files // which these are, and what else they refer to
 }
 
 func (e *Errors) sort() {

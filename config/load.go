@@ -32,6 +32,8 @@ type Config struct {
 	Warnings []Problem
 	Files    []FileStatus
 
+	Read *Files // what it was read from
+
 	good map[string][]byte // content of each file that was valid, for LoadWith
 }
 
@@ -78,19 +80,20 @@ type Route struct {
 
 // Load reads the node's configuration at path: a file, or a folder with
 // vazel.yaml. Every mistake of every file is in the error, an *Errors.
-func Load(path string) (*Config, error) { return load(path, nil) }
+func Load(path string) (*Config, error) { return load(path, nil, nil, newFiles()) }
 
 // LoadWith is Load for a reload: a drop-in file with a mistake keeps its last
 // good version, which previous holds, and the rest goes live; Config.Files
 // says which. A mistake in the main file, or one that no file alone is to blame
-// for, is an error.
+// for, is an error. Files of a server certificate that can't be used, as while
+// they are being replaced, are a warning: the former certificate is served.
 func LoadWith(previous *Config, path string) (*Config, error) {
 	if previous == nil {
 		return Load(path)
 	}
-	replaced := map[string][]byte{}
+	replaced, files := map[string][]byte{}, newFiles()
 	for {
-		c, err := load(path, replaced)
+		c, err := load(path, replaced, previous, files)
 		if err == nil {
 			for i, f := range c.Files {
 				if _, ok := replaced[f.Path]; ok {
@@ -118,7 +121,7 @@ func LoadWith(previous *Config, path string) (*Config, error) {
 	}
 }
 
-func load(path string, replaced map[string][]byte) (*Config, error) {
+func load(path string, replaced map[string][]byte, previous *Config, files *Files) (*Config, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, "vazel.yaml")
 	}
@@ -126,7 +129,7 @@ func load(path string, replaced map[string][]byte) (*Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &loader{dir: filepath.Dir(path), file: map[*yaml.Node]*source{}}
+	l := &loader{dir: filepath.Dir(path), files: files, file: map[*yaml.Node]*source{}}
 	read := func(path string) *source {
 		name, err := filepath.Rel(l.dir, path)
 		if good, ok := replaced[name]; ok && err == nil {
@@ -138,7 +141,7 @@ func load(path string, replaced map[string][]byte) (*Config, error) {
 		return l.read(path)
 	}
 	main := read(path)
-	c := &Config{Dir: l.dir, good: map[string][]byte{}}
+	c := &Config{Dir: l.dir, Read: files, good: map[string][]byte{}}
 	if main.root == nil {
 		if main.valid {
 			l.fileProblem(main, 0, 0, "the file is empty; it must begin with \"version: 1\"")
@@ -150,7 +153,7 @@ func load(path string, replaced map[string][]byte) (*Config, error) {
 	for _, s := range l.include(main, c.Include) {
 		read(s)
 	}
-	t := &tree{loader: l, config: c, main: main, organizations: map[string]*yaml.Node{}, profiles: map[string]*yaml.Node{}, services: map[string]*yaml.Node{}}
+	t := &tree{loader: l, config: c, previous: previous, main: main, organizations: map[string]*yaml.Node{}, profiles: map[string]*yaml.Node{}, services: map[string]*yaml.Node{}}
 	for _, s := range l.sources {
 		if s.root != nil {
 			t.collect(s)
@@ -176,7 +179,7 @@ func load(path string, replaced map[string][]byte) (*Config, error) {
 
 // finish is the report, if anything is wrong.
 func (l *loader) finish() error {
-	l.errs.Files = len(l.sources)
+	l.errs.Files, l.errs.Read = len(l.sources), l.files
 	l.errs.sort()
 	if n, _, _ := l.errs.count(); n > 0 {
 		return &l.errs
@@ -203,6 +206,7 @@ func (l *loader) include(main *source, patterns []string) (paths []string) {
 		if !filepath.IsAbs(p) {
 			full = filepath.Join(l.dir, p)
 		}
+		l.files.notePattern(full)
 		found, err := filepath.Glob(full)
 		if err != nil {
 			l.problem(n, "include %q is not a pattern of file names", p)
@@ -295,6 +299,10 @@ func (t *tree) fill() {
 	}
 	def(&l.IdleTimeout, 2*time.Minute)
 	def(&l.DrainTimeout, 30*time.Second)
+	def(&l.WithdrawalTimeout, 300*time.Millisecond)
+	if l.Withdrawal == "" {
+		l.Withdrawal = WithdrawalFinish
+	}
 	if l.MaxHeader == 0 {
 		l.MaxHeader = 32 << 10
 	}
@@ -307,6 +315,7 @@ func (t *tree) fill() {
 		l.CacheSize = 64 << 20
 	}
 	num(&l.MaxInFlight, 10000)
+	num(&l.MaxRequests, 1_000_000)
 	num(&l.MaxConnections, 20000)
 	num(&l.MaxConnectionsPerIP, 512)
 	if f.Admin.Listen == "" {

@@ -51,6 +51,13 @@ func pki(t *testing.T, dir string) {
 				t.Fatal(err)
 			}
 			write("pki/agkk.crl", crl)
+			write("pki/empty.crl", nil)
+		case "qualified-cas":
+			crl, err := ca.CRL(time.Now().Add(time.Hour))
+			if err != nil {
+				t.Fatal(err)
+			}
+			write("pki/foreign.crl", crl)
 		}
 	}
 }
@@ -233,5 +240,56 @@ func TestBad(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", got, want)
 			}
 		})
+	}
+}
+
+// TestReloadKeepsCertificate: files of a server certificate that don't fit
+// together stop a start, but at a reload leave the rest alone.
+func TestReloadKeepsCertificate(t *testing.T) {
+	b, err := os.ReadFile("testdata/minimal.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	pki(t, dir)
+	path := filepath.Join(dir, "vazel.yaml")
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	first, err := Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := first.TLS.Certificates[0].Cert
+	for _, content := range []string{"", "-----BEGIN CERTIFICATE-----\n"} {
+		if err := os.WriteFile(cert, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(path); err == nil {
+			t.Error("started with half a certificate")
+		}
+		next, err := LoadWith(first, path)
+		if err != nil {
+			t.Fatalf("the reload was refused: %v", err)
+		}
+		if len(next.Warnings) != 1 || !strings.HasSuffix(next.Warnings[0].Message, "; the former certificate is served") {
+			t.Errorf("got the warnings %v", next.Warnings)
+		}
+	}
+	if err := os.Remove(cert); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadWith(first, path); err != nil {
+		t.Errorf("the reload was refused while the file was away: %v", err)
+	}
+	other := strings.Replace(string(b), filepath.Base(cert), "other.pem", 1)
+	if other == string(b) {
+		t.Fatalf("minimal.yaml does not name %s", cert)
+	}
+	if err := os.WriteFile(path, []byte(other), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := LoadWith(first, path); err == nil {
+		t.Error("a certificate that never was served may be missing")
 	}
 }

@@ -25,7 +25,7 @@ var enums = map[string][]string{
 }
 
 // itemEnums lists the words that the items of a list may hold.
-var itemEnums = map[string][]string{"protocols": {"h1", "h2", "h3"}, "compress": {"zstd", "br", "gzip"}}
+var itemEnums = map[string][]string{"protocols": {"h1", "h2", "h3"}, "compress": {"zstd", "br", "gzip"}, "challenges": {"http-01", "tls-alpn-01", "dns-01"}}
 
 // Schema is the JSON Schema (2020-12) of a configuration file, made from the
 // same types that files are read into.
@@ -89,7 +89,11 @@ func schemaOf(t reflect.Type, key string, defs map[string]any) map[string]any {
 		if e := itemEnums[key]; e != nil {
 			item = map[string]any{"enum": e}
 		}
-		return map[string]any{"type": "array", "items": item}
+		list := map[string]any{"type": "array", "items": item}
+		if t.Implements(oneOrMany) {
+			return map[string]any{"oneOf": []any{item, list}}
+		}
+		return list
 	case reflect.Bool:
 		return map[string]any{"type": "boolean"}
 	case reflect.Int, reflect.Int64:
@@ -107,7 +111,11 @@ func schemaOf(t reflect.Type, key string, defs map[string]any) map[string]any {
 func structSchema(t reflect.Type, defs map[string]any) map[string]any {
 	props := map[string]any{}
 	for _, f := range fieldsOf(t) {
-		s := schemaOf(f.typ, f.name, defs)
+		key := f.name
+		if t == reflect.TypeFor[certs.ACME]() && key == "profile" {
+			key = "acme_profile" // the authority's word, not a TLS profile
+		}
+		s := schemaOf(f.typ, key, defs)
 		if d := docOf(f); d != "" {
 			s["description"] = d
 		}

@@ -32,6 +32,7 @@ type source struct {
 // loader reads the files of a node and collects what is wrong.
 type loader struct {
 	dir     string
+	files   *Files
 	sources []*source
 	file    map[*yaml.Node]*source
 	errs    Errors
@@ -92,6 +93,7 @@ func (l *loader) read(path string) *source {
 	}
 	s := &source{path: name, valid: true}
 	l.sources = append(l.sources, s)
+	l.files.note(path)
 	b, err := readBounded(path)
 	if err != nil {
 		l.fileProblem(s, 0, 0, err.Error())

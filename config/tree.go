@@ -19,14 +19,16 @@ import (
 // tree is the files of a node put together.
 type tree struct {
 	*loader
-	config *Config
-	main   *source
+	config   *Config
+	previous *Config // in force while this one is loaded; nil at start
+	main     *source
 
 	organizations, profiles, services map[string]*yaml.Node // values by name
 	keys                              map[*yaml.Node]*yaml.Node
 	hosts                             map[string]*yaml.Node // where each host was taken
 	routes                            map[string]*yaml.Node // where each route name was taken
 	leaves                            []*x509.Certificate   // server certificates from files
+	kept                              bool                  // files of a certificate can't be used, and the former one is served
 }
 
 // collect takes the objects of a file.

@@ -12,15 +12,26 @@ import (
 	"time"
 
 	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/gateway/h2"
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
 // conn is what the gateway knows of one client connection, over TCP or QUIC.
 type conn struct {
 	middleware.Conn
-	sni    string // canonical server name of the handshake, or ""
-	close  func() // at once
-	proven atomic.Pointer[proven]
+	sni     string // canonical server name of the handshake, or ""
+	end     func() // when what is under way is done; returns at once
+	close   func() // at once
+	cut     func() // at once, and so that a part of an answer does not look like the whole; over TCP only
+	proven  atomic.Pointer[proven]
+	ending  atomic.Bool // its organization lost its right
+	counted atomic.Bool // its handshake, for the organization
+	h2      *h2.Conn    // nil unless HTTP/2
+
+	requests atomic.Int64 // over TCP
+
+	mu        sync.Mutex
+	exchanges map[*exchange]struct{} // under way on services with mtls
 }
 
 // proven is what a connection's certificate proved at some state of trust.
@@ -28,8 +39,10 @@ type proven struct {
 	trust    trustState
 	until    time.Time // identity has to be asked for again
 	identity certs.Identity
+	entitled bool                // the organization may use something of the service
 	peers    []*x509.Certificate // as presented
 	header   string              // Client-Cert
+	noted    atomic.Bool         // that the organization was seen
 }
 
 // trustState names a state of everything that decides identities.
@@ -37,6 +50,8 @@ type trustState struct {
 	id    string
 	epoch uint64
 }
+
+func trustOf(set *certs.Set) trustState { return trustState{set.TrustID(), set.Epoch()} }
 
 type connKey struct{}
 
@@ -47,23 +62,44 @@ func connOf(ctx context.Context) *conn {
 
 // identify answers which organization the connection's certificate proves now.
 // The answer is kept until trust changes or a certificate of its chain ends.
-func (c *conn) identify(set *certs.Set, cs *tls.ConnectionState, now time.Time) *proven {
-	trust := trustState{set.TrustID(), set.Epoch()}
-	if p := c.proven.Load(); p != nil && p.trust == trust && now.Before(p.until) {
-		return p
-	}
-	p := &proven{trust: trust, identity: set.Identify(cs, now), peers: cs.PeerCertificates}
-	p.until = now.Add(time.Minute)
-	if p.identity.Reason == "" {
-		for _, cert := range p.identity.Chain {
-			if cert.NotAfter.Before(p.until) {
-				p.until = cert.NotAfter
-			}
+// From then on changes for that organization find the connection. Until ctx ends
+// it waits, if not for long, for what is not known yet of a certificate.
+func (cs *connections) identify(ctx context.Context, c *conn, set *certs.Set, svc *service, peers []*x509.Certificate) *proven {
+	trust := trustOf(set)
+	p := c.proven.Load()
+	now := time.Now() // after trust was read: what has ended by then is seen
+	if p == nil || p.trust != trust || !now.Before(p.until) {
+		p = &proven{trust: trust, identity: set.Prove(ctx, &tls.ConnectionState{PeerCertificates: peers}, now), peers: peers, until: now.Add(time.Minute)}
+		if p.identity.Passing {
+			p.until = now
 		}
-		p.header = clientCert(p.identity)
+		if p.identity.Reason == "" {
+			if end := p.ends(); end.Before(p.until) {
+				p.until = end
+			}
+			p.header = clientCert(p.identity)
+		}
+	} else if p.entitled == svc.callers[p.identity.Organization] {
+		return p
+	} else {
+		again := &proven{trust: p.trust, until: p.until, identity: p.identity, peers: p.peers, header: p.header}
+		again.noted.Store(p.noted.Load())
+		p = again
 	}
-	c.proven.Store(p)
+	p.entitled = svc.callers[p.identity.Organization]
+	cs.keep(c, p)
 	return p
+}
+
+// ends is the first moment at which a certificate of the chain is no longer valid.
+func (p *proven) ends() time.Time {
+	end := p.identity.Chain[0].NotAfter
+	for _, cert := range p.identity.Chain[1:] {
+		if cert.NotAfter.Before(end) {
+			end = cert.NotAfter
+		}
+	}
+	return end.Add(1) // valid up to and including notAfter
 }
 
 // connections is every open client connection of the process.
@@ -72,13 +108,16 @@ type connections struct {
 
 	mu       sync.Mutex
 	admitted int
-	open     map[*conn]struct{} // handshake done
+	open     map[*conn]struct{}            // handshake done
+	of       map[string]map[*conn]struct{} // by what was proven; "" for nobody
+	nextEnd  time.Time                     // no kept chain ends before; zero for never
 	perIP    map[netip.Prefix]int
+	draining bool
 	empty    chan struct{} // closed when the last connection is gone
 }
 
 func newConnections(m *middleware.Metrics) *connections {
-	return &connections{metrics: m, open: map[*conn]struct{}{}, perIP: map[netip.Prefix]int{}}
+	return &connections{metrics: m, open: map[*conn]struct{}{}, of: map[string]map[*conn]struct{}{}, perIP: map[netip.Prefix]int{}}
 }
 
 // admit reports whether one more connection of peer fits the bounds, and counts
@@ -108,20 +147,109 @@ func (cs *connections) release(peer netip.Addr) {
 	}
 }
 
+// add makes c one of the open connections. Its end and close must be set.
 func (cs *connections) add(c *conn) {
 	cs.mu.Lock()
 	cs.open[c] = struct{}{}
+	draining := cs.draining
 	cs.mu.Unlock()
+	if draining {
+		c.end()
+	}
 }
 
 func (cs *connections) remove(c *conn) {
 	cs.mu.Lock()
+	defer cs.mu.Unlock()
 	delete(cs.open, c)
+	if p := c.proven.Load(); p != nil {
+		cs.forgetLocked(c, p.identity.Organization)
+	}
 	if len(cs.open) == 0 && cs.empty != nil {
 		close(cs.empty)
 		cs.empty = nil
 	}
-	cs.mu.Unlock()
+}
+
+// keep makes p what c has proven.
+func (cs *connections) keep(c *conn, p *proven) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	former := c.proven.Swap(p)
+	if _, open := cs.open[c]; !open {
+		return
+	}
+	org := p.identity.Organization
+	if former != nil && former.identity.Organization != org {
+		cs.forgetLocked(c, former.identity.Organization)
+	}
+	l := cs.of[org]
+	if l == nil {
+		l = map[*conn]struct{}{}
+		cs.of[org] = l
+	}
+	l[c] = struct{}{}
+	if org != "" {
+		if end := p.ends(); cs.nextEnd.IsZero() || end.Before(cs.nextEnd) {
+			cs.nextEnd = end
+		}
+	}
+}
+
+func (cs *connections) forgetLocked(c *conn, org string) {
+	l := cs.of[org]
+	delete(l, c)
+	if len(l) == 0 {
+		delete(cs.of, org)
+	}
+}
+
+// provenBy lists the connections of organizations.
+func (cs *connections) provenBy(organizations []string) (l []*conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, org := range organizations {
+		for c := range cs.of[org] {
+			l = append(l, c)
+		}
+	}
+	return l
+}
+
+// provenByAny lists the connections on which identity counts.
+func (cs *connections) provenByAny() (l []*conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for _, of := range cs.of {
+		for c := range of {
+			l = append(l, c)
+		}
+	}
+	return l
+}
+
+// ended lists the connections of which a certificate has ended by now.
+func (cs *connections) ended(now time.Time) (l []*conn) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	if cs.nextEnd.IsZero() || now.Before(cs.nextEnd) {
+		return nil
+	}
+	cs.nextEnd = time.Time{}
+	for org, of := range cs.of {
+		if org == "" {
+			continue
+		}
+		for c := range of {
+			switch end := c.proven.Load().ends(); {
+			case !now.Before(end):
+				l = append(l, c)
+			case cs.nextEnd.IsZero() || end.Before(cs.nextEnd):
+				cs.nextEnd = end
+			}
+		}
+	}
+	return l
 }
 
 func (cs *connections) len() int {
@@ -146,16 +274,29 @@ func (cs *connections) waitEmpty(ctx context.Context) {
 	}
 }
 
-// each calls f for every open connection, outside of the lock.
-func (cs *connections) each(f func(*conn)) {
+// all lists the open connections.
+func (cs *connections) all() []*conn {
 	cs.mu.Lock()
+	defer cs.mu.Unlock()
 	all := make([]*conn, 0, len(cs.open))
 	for c := range cs.open {
 		all = append(all, c)
 	}
+	return all
+}
+
+// drain ends every connection, and those to come, and closes what is left when
+// ctx ends.
+func (cs *connections) drain(ctx context.Context) {
+	cs.mu.Lock()
+	cs.draining = true
 	cs.mu.Unlock()
-	for _, c := range all {
-		f(c)
+	for _, c := range cs.all() {
+		c.end()
+	}
+	cs.waitEmpty(ctx)
+	for _, c := range cs.all() {
+		c.close()
 	}
 }
 
@@ -188,6 +329,14 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		c.br = nil
 	}
 	return c.Conn.Read(p)
+}
+
+// SetLinger is net.TCPConn's.
+func (c *clientConn) SetLinger(sec int) error {
+	if tc, ok := c.Conn.(*net.TCPConn); ok {
+		return tc.SetLinger(sec)
+	}
+	return nil
 }
 
 func (c *clientConn) Close() error {

@@ -39,8 +39,8 @@ func outbound(r *http.Request, h http.Header, own []proxy.Field) []proxy.Field {
 	if rec.Organization != "" {
 		set(middleware.HeaderOrganization, rec.Organization)
 		set(middleware.HeaderOrganizationID, rec.Identity.ID)
-		if c := connOf(r.Context()); c != nil {
-			set(middleware.HeaderClientCert, c.proven.Load().header)
+		if ex := exchangeOf(r.Context()); ex != nil {
+			set(middleware.HeaderClientCert, ex.clientCert)
 		}
 	}
 	return own

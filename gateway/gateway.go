@@ -6,6 +6,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"log"
 	"net/http"
 	"runtime/debug"
 	"sync"
@@ -34,6 +35,7 @@ type Options struct {
 type Gateway struct {
 	log      *zap.Logger
 	metrics  *metrics
+	started  time.Time
 	certs    *certs.Manager
 	proxies  *proxy.Manager
 	engines  *middleware.Engines
@@ -43,8 +45,8 @@ type Gateway struct {
 	handler    http.Handler // of requests over TLS and QUIC
 	redirector http.Handler // of plain requests
 	snapshot   atomic.Pointer[snapshot]
-	servers    atomic.Pointer[servers]
-	quicConns  sync.Map // *quic.Conn -> *conn, until its context is made
+	serverLog  *log.Logger    // of net/http
+	served     sync.WaitGroup // connections from their acceptance on; those of HTTP/2 until their handshake is done
 
 	base     context.Context // of every connection; ends after the drain
 	cancel   context.CancelFunc
@@ -53,13 +55,12 @@ type Gateway struct {
 
 	mu      sync.Mutex // serializes Apply and the drain
 	sockets sockets
-	retired []*servers // still serve connections of former bounds
 	closed  bool
 }
 
 // New makes a Gateway. It opens nothing.
 func New(o Options) (*Gateway, error) {
-	g := &Gateway{log: o.Log, stopping: make(chan struct{})}
+	g := &Gateway{log: o.Log, serverLog: newServerLog(o.Log), started: time.Now().UTC().Round(0), stopping: make(chan struct{})}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	g.metrics = newMetrics(o.Registerer, o.Version)
 	g.certs = certs.NewManager(certs.Options{Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})
@@ -70,7 +71,7 @@ func New(o Options) (*Gateway, error) {
 	}
 	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log})
 	g.conns = newConnections(g.metrics.requests)
-	g.certs.OnTrustChange(g.withdraw)
+	g.certs.OnTrustChange(g.trustChanged)
 	g.handler = g.observer.Handler(http.HandlerFunc(g.handle))
 	g.redirector = g.observer.Handler(g.certs.HTTPChallenge(http.HandlerFunc(g.redirect)))
 	g.sockets.open = map[string]*socket{}
@@ -99,7 +100,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	fresh, err := g.sockets.openNew(c, g.quicTLS(), g.quicConf())
+	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf())
 	if err != nil {
 		g.observer.Discard(logs)
 		return err
@@ -118,12 +119,6 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
 	g.observer.Use(logs, next.trusted)
-	if s := g.servers.Load(); s == nil || s.limits != c.Limits {
-		if s != nil {
-			g.retired = append(g.retired, s)
-		}
-		g.servers.Store(g.newServers(c.Limits))
-	}
 	g.snapshot.Store(next)
 	g.certs.Activate(next.certs)
 	g.proxies.Activate(next.pools)
@@ -133,7 +128,9 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	}
 	g.closeUnwanted(c)
 	if former != nil {
-		g.withdraw()
+		g.replaced(former, next)
+	} else {
+		g.sockets.warnUnused(g.log)
 	}
 	return nil
 }
@@ -165,6 +162,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 	})
 	wg.Go(func() { g.engines.Load.Run(background) })
+	wg.Go(func() { g.watchEnds(background) })
 	<-ctx.Done()
 	g.drain()
 	stop()
@@ -198,16 +196,9 @@ func (g *Gateway) drain() {
 	for _, s := range g.sockets.open {
 		s.stopAccepting()
 	}
-	var wg sync.WaitGroup
-	for _, s := range append(g.retired, g.servers.Load()) {
-		if s != nil {
-			wg.Go(func() { s.shutdown(ctx) })
-		}
-	}
-	wg.Wait()
-	g.conns.waitEmpty(ctx) // WebSockets, which the servers no longer know
-	g.conns.each(func(c *conn) { c.close() })
+	g.conns.drain(ctx)
 	g.cancel()
+	g.awaitServed(time.Second)
 	for _, s := range g.sockets.open {
 		s.closeNow()
 	}
@@ -215,6 +206,17 @@ func (g *Gateway) drain() {
 	g.observer.Close()
 	g.engines.Close()
 	g.log.Info("drained")
+}
+
+// awaitServed waits, but not for long, until handlers have noticed that their
+// connections are gone.
+func (g *Gateway) awaitServed(limit time.Duration) {
+	done := make(chan struct{})
+	go func() { g.served.Wait(); close(done) }()
+	select {
+	case <-done:
+	case <-time.After(limit):
+	}
 }
 
 // ReloadFailed notes a configuration that could not even be loaded.

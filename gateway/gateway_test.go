@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"bufio"
+	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -12,6 +13,9 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/quic-go/quic-go"
+	"github.com/quic-go/quic-go/http3"
 
 	"github.com/vazel-gateway/vazel/certs"
 )
@@ -217,6 +221,9 @@ func TestRawRequests(t *testing.T) {
 			}
 			if resp.StatusCode != tt.status {
 				t.Errorf("status %d, want %d: %s", resp.StatusCode, tt.status, b)
+			}
+			if resp.StatusCode == http.StatusMethodNotAllowed && resp.Header.Get("Allow") == "" {
+				t.Error("405 without Allow")
 			}
 		})
 	}
@@ -465,6 +472,78 @@ func TestMetrics(t *testing.T) {
 	} {
 		if got := n.metric(series); got != want {
 			t.Errorf("%s is %q, want %s", series, got, want)
+		}
+	}
+}
+
+// A client over HTTP/3 that vanished has no say in how long the drain takes.
+func TestDrainDoesNotWaitForVanishedClients(t *testing.T) {
+	n := newNode(t, nil)
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gateway, err := net.ResolveUDPAddr("udp", n.https)
+	if err != nil {
+		t.Fatal(err)
+	}
+	from := &quic.Transport{Conn: pc}
+	tr := &http3.Transport{
+		TLSClientConfig: &tls.Config{RootCAs: n.roots, ServerName: "open.example"},
+		Dial: func(ctx context.Context, _ string, c *tls.Config, q *quic.Config) (*quic.Conn, error) {
+			return from.Dial(ctx, gateway, c, q)
+		},
+	}
+	n.do(&http.Client{Transport: tr}, "GET", "https://open.example/", nil)
+	pc.Close() // nothing that says goodbye leaves here
+	start := time.Now()
+	n.stop()
+	if took := time.Since(start); took > 4*time.Second {
+		t.Errorf("the drain took %v of the 5s that it may", took)
+	}
+	tr.Close()
+	from.Close()
+}
+
+// A client in the middle of a large upload gets the refusal, not a reset.
+func TestRefusalInMidUploadIsRead(t *testing.T) {
+	n := newNode(t, nil)
+	for _, p := range protocols {
+		if p == "h1" && http1Server() == "standard" {
+			continue // it resets
+		}
+		resp, _ := n.do(n.dial(p, "open.example", nil), "POST", "https://open.example/small", io.LimitReader(zeros{}, 64<<20))
+		if resp.StatusCode != http.StatusRequestEntityTooLarge {
+			t.Errorf("%s: got %s, want 413", p, resp.Status)
+		}
+	}
+}
+
+// zeros never end.
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { clear(p); return len(p), nil }
+
+// Where the end of the connection is the end of the body, a body that was broken
+// off must not end as a whole one does.
+func TestBrokenOffBodyHasNoCleanEnd(t *testing.T) {
+	n := newNode(t, func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "half")
+		http.NewResponseController(w).Flush()
+		if r.URL.Path == "/cut" {
+			panic(http.ErrAbortHandler)
+		}
+	})
+	clean := http1Server() == "standard" // it can't do better
+	for path, whole := range map[string]bool{"/whole": true, "/cut": clean} {
+		c, br := n.raw("open.example", nil)
+		io.WriteString(c, "GET "+path+" HTTP/1.0\r\nHost: open.example\r\n\r\n")
+		resp, err := http.ReadResponse(br, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b, err := io.ReadAll(resp.Body); whole != (err == nil) {
+			t.Errorf("%s: got %q, %v", path, b, err)
 		}
 	}
 }

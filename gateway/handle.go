@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"time"
 
 	"go.uber.org/zap"
 
@@ -19,7 +18,7 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 	rec := middleware.RecordOf(r.Context())
 	snap := g.snapshot.Load()
 	c := connOf(r.Context())
-	if c == nil || r.TLS == nil {
+	if c == nil {
 		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "request without a known connection", Close: true})
 		return
 	}
@@ -31,9 +30,16 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	limits := &snap.config.Limits
+	if c.Protocol != "h3" && c.requests.Add(1) >= int64(limits.MaxRequests) {
+		w.Header()["Connection"] = []string{"close"} // in HTTP/2 the server sends GOAWAY for it
+	}
 
 	if d, status := checkHead(r, limits); status != 0 {
 		g.reject(w, r, status, d)
+		return
+	}
+	if r.TLS == nil { // :scheme is http
+		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "a scheme other than https", Close: true})
 		return
 	}
 	host, ok := canonicalHost(r.Host)
@@ -71,28 +77,9 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 	}
 	r.Host = spellHost(r.Host, host)
 
-	if svc.mtls != certs.MTLSOff {
-		p := c.identify(snap.certs, r.TLS, rec.Start)
-		rec.Identity = p.identity
-		if p.identity.Reason == "" {
-			rec.Organization = p.identity.Organization
-			rec.OrgName = snap.config.Callers[rec.Organization].Name
-		}
-	}
-
-	found, allowed := svc.find(r, t)
+	rc := http.NewResponseController(w)
+	found, ex := g.admit(w, r, snap, svc, t, rc)
 	if found == nil {
-		if svc.callers != nil && !svc.anonymous && !svc.callers[rec.Organization] {
-			// Which paths a service has is nobody's business but its callers'.
-			middleware.DenyIdentity(w, r, g.metrics.requests)
-			return
-		}
-		if allowed != nil {
-			w.Header()["Allow"] = []string{strings.Join(allowed, ", ")}
-			g.reject(w, r, http.StatusMethodNotAllowed, middleware.Denial{By: "methods", Reason: "method_not_allowed"})
-			return
-		}
-		g.reject(w, r, http.StatusNotFound, middleware.Denial{By: "routing", Reason: "not_found"})
 		return
 	}
 	rec.Route, rec.Errors = found.name, found.errors
@@ -101,13 +88,72 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 	if svc.grpc && grpc(r) {
 		rate = 0
 	}
-	rc := http.NewResponseController(w)
-	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
-		r.Body = newStallBody(r.Body, rc, pace{still: limits.BodyTimeout.Std(), rate: rate})
+	if ex != nil {
+		r = r.WithContext(ex)
+		defer ex.leave()
 	}
-	sw := newStallWriter(w, rc, pace{still: limits.WriteTimeout.Std(), rate: rate})
+	if r.Body != nil && r.Body != http.NoBody && (r.ContentLength != 0 || r.ProtoMajor > 1 && r.Header["Content-Length"] != nil) {
+		r.Body = newStallBody(r.Body, rc, pace{still: limits.BodyTimeout.Std(), rate: rate})
+		if r.ProtoMajor > 1 && r.ContentLength >= 0 && !exactBody(w, r) {
+			return
+		}
+	}
+	sw := newStallWriter(w, rc, pace{still: limits.WriteTimeout.Std(), rate: rate}, c)
 	defer sw.done()
 	found.handler.ServeHTTP(sw, r)
+	if ex != nil && ex.leave() {
+		panic(http.ErrAbortHandler) // the response must not look whole
+	}
+}
+
+// admit settles who is calling and which route takes the request, or answers it
+// and returns no route. Where identity counts, the exchange is entered with its
+// connection, so that a change of trust finds it; and as trust may have changed
+// while that was being done, everything is decided again then.
+func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, snap *snapshot, svc *service, t target, rc *http.ResponseController) (*route, *exchange) {
+	rec, c := middleware.RecordOf(r.Context()), connOf(r.Context())
+	for {
+		var p *proven
+		if svc.mtls != certs.MTLSOff {
+			p = g.conns.identify(r.Context(), c, snap.certs, svc, r.TLS.PeerCertificates)
+			g.noteOrganization(c, p, r.TLS, rec.Start)
+			rec.Identity, rec.Organization, rec.OrgName = p.identity, "", ""
+			if p.identity.Reason == "" {
+				rec.Organization = p.identity.Organization
+				rec.OrgName = snap.config.Callers[rec.Organization].Name
+			}
+		}
+		found, allowed := svc.find(r, t)
+		switch {
+		case found != nil:
+		case svc.callers != nil && !svc.anonymous && !svc.callers[rec.Organization]:
+			// Which paths a service has is nobody's business but its callers'.
+			middleware.DenyIdentity(w, r, g.metrics.requests)
+			return nil, nil
+		case allowed != nil:
+			w.Header()["Allow"] = []string{strings.Join(allowed, ", ")}
+			g.reject(w, r, http.StatusMethodNotAllowed, middleware.Denial{By: "methods", Reason: "method_not_allowed"})
+			return nil, nil
+		default:
+			g.reject(w, r, http.StatusNotFound, middleware.Denial{By: "routing", Reason: "not_found"})
+			return nil, nil
+		}
+		if p == nil {
+			return found, nil
+		}
+		ex := c.enter(r, p, svc, t, rc)
+		now := g.snapshot.Load()
+		if now == snap && trustOf(now.certs) == p.trust {
+			return found, ex
+		}
+		ex.leave()
+		snap = now
+		if svc = snap.hosts.find(rec.Host); svc == nil {
+			g.reject(w, r, http.StatusMisdirectedRequest, middleware.Denial{By: "routing", Reason: "unknown_host"})
+			return nil, nil
+		}
+		rec.Service = svc.name
+	}
 }
 
 // grpc reports whether a request says that it is one of gRPC.
@@ -178,40 +224,4 @@ func (g *Gateway) redirect(w http.ResponseWriter, r *http.Request) {
 	h["Content-Length"] = []string{"0"}
 	h["Connection"] = []string{"close"} // nothing more is to be had here
 	w.WriteHeader(http.StatusPermanentRedirect)
-}
-
-// withdraw ends the connections whose certificate no longer lets them in, and
-// only those.
-func (g *Gateway) withdraw() {
-	snap := g.snapshot.Load()
-	if snap == nil {
-		return
-	}
-	g.conns.each(func(c *conn) {
-		former := c.proven.Load()
-		if former == nil {
-			return // never showed a certificate where one is asked for
-		}
-		svc := snap.hosts.find(c.sni)
-		if svc == nil || svc.mtls == certs.MTLSOff {
-			if svc == nil {
-				c.close()
-			}
-			return
-		}
-		if former.identity.Reason != "" || former.identity.Leaf == nil {
-			return // was refused; each request is decided anew
-		}
-		now := snap.certs.Identify(peerState(former), time.Now())
-		if now.Reason != "" || now.Organization != former.identity.Organization || !svc.callers[now.Organization] {
-			g.log.Info("connection ended, for its organization lost its right",
-				zap.String("organization", former.identity.Organization), zap.String("reason", string(now.Reason)), zap.String("service", svc.name))
-			reason := string(now.Reason)
-			if reason == "" {
-				reason = string(certs.NotAllowed)
-			}
-			g.metrics.withdrawn.WithLabelValues(former.identity.Organization, reason).Inc()
-			c.close()
-		}
-	})
 }

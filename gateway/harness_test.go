@@ -30,7 +30,7 @@ import (
 
 // node is a gateway on loopback with an upstream that records what it gets.
 type node struct {
-	t        *testing.T
+	t        testing.TB
 	dir      string
 	gateway  *Gateway
 	reg      *prometheus.Registry
@@ -100,7 +100,7 @@ func (l teeListener) Accept() (net.Conn, error) {
 	return &teeConn{Conn: c, r: l.r}, nil
 }
 
-func newRecorder(t *testing.T, h http.Handler) *recorder {
+func newRecorder(t testing.TB, h http.Handler) *recorder {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -115,7 +115,7 @@ func newRecorder(t *testing.T, h http.Handler) *recorder {
 }
 
 // freePort is a port that is free for TCP and UDP now.
-func freePort(t *testing.T) int {
+func freePort(t testing.TB) int {
 	t.Helper()
 	for range 20 {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -164,7 +164,7 @@ services:
       - {paths: [/both], allow: [nra, sofia]}
 `
 
-func newNode(t *testing.T, handler http.HandlerFunc, extra ...string) *node {
+func newNode(t testing.TB, handler http.HandlerFunc, extra ...string) *node {
 	t.Helper()
 	if handler == nil {
 		handler = func(w http.ResponseWriter, r *http.Request) {

@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"crypto/tls"
 	"net/http"
 	"slices"
 	"strconv"
@@ -11,6 +10,9 @@ import (
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
+// usualMethods is what Allow says where no route was asked (RFC 9110 15.5.6).
+const usualMethods = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"
+
 // checkHead refuses heads that could mean different things to the gateway and
 // to what stands behind it. A status of 0 means that there is nothing to refuse.
 func checkHead(r *http.Request, l *config.Limits) (d middleware.Denial, status int) {
@@ -19,7 +21,7 @@ func checkHead(r *http.Request, l *config.Limits) (d middleware.Denial, status i
 	}
 	switch r.Method {
 	case http.MethodConnect, http.MethodTrace:
-		return middleware.Denial{By: "http", Reason: "method_not_allowed", Close: true}, http.StatusMethodNotAllowed
+		return middleware.Denial{By: "http", Reason: "method_not_allowed", Close: true, Header: http.Header{"Allow": {usualMethods}}}, http.StatusMethodNotAllowed
 	}
 	if !validToken(r.Method) || len(r.Method) > 32 {
 		return bad("bad_request", "the method is not a token")
@@ -36,6 +38,9 @@ func checkHead(r *http.Request, l *config.Limits) (d middleware.Denial, status i
 		for _, v := range values {
 			if !validValue(v) {
 				return bad("bad_header_value", "a field value holds a control character")
+			}
+			if r.ProtoMajor >= 2 && v != "" && (blank(v[0]) || blank(v[len(v)-1])) {
+				return bad("bad_header_value", "a field value begins or ends with white space") // RFC 9113 8.2.1
 			}
 		}
 	}
@@ -148,9 +153,6 @@ func validValue(v string) bool {
 	return true
 }
 
-// peerState is the part of a connection's state that identities are proven from.
-func peerState(p *proven) *tls.ConnectionState {
-	return &tls.ConnectionState{PeerCertificates: p.peers, HandshakeComplete: true}
-}
+func blank(c byte) bool { return c == ' ' || c == '\t' }
 
 func itoa(n int) string { return strconv.Itoa(n) }

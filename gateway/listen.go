@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -19,7 +20,9 @@ import (
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
 
+	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config"
+	"github.com/vazel-gateway/vazel/middleware"
 )
 
 // socket is one open address. What is spoken on it is asked of the current
@@ -81,7 +84,7 @@ func wanted(c *config.Config) (keys [][2]string) {
 
 // openNew opens the sockets that c needs and that are not open yet. They accept
 // nothing before they are served. On an error nothing stays open that was not.
-func (ss *sockets) openNew(c *config.Config, quicTLS *tls.Config, quicConf *quic.Config) (fresh []*socket, err error) {
+func (ss *sockets) openNew(c *config.Config, m *middleware.Metrics, quicTLS *tls.Config, quicConf *quic.Config) (fresh []*socket, err error) {
 	for _, k := range wanted(c) {
 		if ss.open[k[0]+" "+k[1]] != nil {
 			continue
@@ -90,7 +93,7 @@ func (ss *sockets) openNew(c *config.Config, quicTLS *tls.Config, quicConf *quic
 		if k[0] == "tcp" {
 			s.tcp, err = ss.listenTCP(k[1])
 		} else if s.packets, err = ss.listenUDP(k[1]); err == nil {
-			err = s.listenQUIC(quicTLS, quicConf)
+			err = s.listenQUIC(m, quicTLS, quicConf)
 		}
 		if err != nil {
 			for _, s := range append(fresh, s) {
@@ -121,6 +124,23 @@ func (ss *sockets) listenUDP(address string) (net.PacketConn, error) {
 		}
 	}
 	return net.ListenPacket("udp", address)
+}
+
+// warnUnused tells of sockets that systemd passed and the configuration does not
+// name: whoever connects to them waits for nothing.
+func (ss *sockets) warnUnused(log *zap.Logger) {
+	for _, in := range ss.inherited {
+		var a net.Addr
+		switch {
+		case in.listener != nil:
+			a = in.listener.Addr()
+		case in.packets != nil:
+			a = in.packets.LocalAddr()
+		default:
+			continue // in use
+		}
+		log.Warn("a socket passed by systemd is not served, for listen does not name its address", zap.String("network", a.Network()), zap.String("address", a.String()))
+	}
 }
 
 // sameAddress reports whether a socket is the one that address asks for.
@@ -190,6 +210,7 @@ func (s *socket) stopAccepting() {
 	}
 	if s.quic != nil {
 		s.quic.Close() // connections and the packet socket stay
+		s.served.Wait()
 	}
 }
 
@@ -222,7 +243,7 @@ func (g *Gateway) acceptTCP(s *socket) {
 			raw.Close()
 			continue
 		}
-		go g.startTCP(s, raw, peer, trusted)
+		g.served.Go(func() { g.startTCP(s, raw, peer, trusted) })
 	}
 }
 
@@ -230,7 +251,7 @@ func (g *Gateway) acceptTCP(s *socket) {
 // it to the server of its protocol.
 func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted bool) {
 	snap := g.snapshot.Load()
-	l := snap.listens[s.address]
+	l, limits := snap.listens[s.address], &snap.config.Limits
 	c := &conn{}
 	c.Listener, c.Peer, c.Trusted = s.address, peer, trusted
 	cc := &clientConn{Conn: raw, conn: c}
@@ -241,7 +262,11 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 		opened()
 	}
 	c.close = func() { cc.Close() }
-	deadline := time.Now().Add(snap.config.Limits.HeaderTimeout.Std())
+	c.cut = func() {
+		cc.SetLinger(0)
+		cc.Close()
+	}
+	deadline := time.Now().Add(limits.HeaderTimeout.Std())
 	raw.SetDeadline(deadline)
 	if trusted {
 		cc.br = bufio.NewReaderSize(raw, 512)
@@ -264,8 +289,7 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 	if l.redirect {
 		raw.SetDeadline(time.Time{})
 		c.Protocol = "h1"
-		g.conns.add(c)
-		g.servers.Load().plain.Serve(c.context(g.base), cc, nil)
+		g.serveH1(c, g.redirector, limits, cc, nil)
 		return
 	}
 	tc := tls.Server(cc, l.tls)
@@ -281,32 +305,36 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 	}
 	raw.SetDeadline(time.Time{})
 	cs := tc.ConnectionState()
-	g.metrics.requests.Handshake(s.address, &cs, time.Since(start))
+	if cs.NegotiatedProtocol == certs.ProtocolACME { // a challenge, which ends here (RFC 8737, 3)
+		tc.Close()
+		return
+	}
+	g.metrics.requests.Handshake(s.address, "tcp", &cs, time.Since(start))
 	c.sni = serverName(cs.ServerName)
+	c.close = func() { tc.Close() }
 	if cs.NegotiatedProtocol == "h2" {
 		c.Protocol = "h2"
-		g.conns.add(c)
-		g.servers.Load().h2.put(tc)
+		g.serveH2(c, limits, tc)
 		return
 	}
 	c.Protocol = "h1"
-	g.conns.add(c)
-	servers := g.servers.Load()
-	if servers.std != nil {
-		servers.std.put(tc)
+	if limits.HTTP1 == "standard" {
+		g.serveStandard(c, limits, tc)
 		return
 	}
-	servers.h1.Serve(c.context(g.base), tc, &cs)
+	g.serveH1(c, g.handler, limits, tc, &cs)
 }
 
 // listenQUIC makes the QUIC listener of a packet socket.
-func (s *socket) listenQUIC(tlsConf *tls.Config, conf *quic.Config) (err error) {
+func (s *socket) listenQUIC(m *middleware.Metrics, tlsConf *tls.Config, conf *quic.Config) (err error) {
 	newcomers := rate.NewLimiter(100, 200)
 	s.udp = &quic.Transport{
 		Conn: s.packets,
 		// Above an ordinary rate of new connections, addresses must prove
 		// themselves by a round trip before they cost a handshake.
 		VerifySourceAddress: func(net.Addr) bool { return !newcomers.Allow() },
+		ConnContext:         watchHandshakes(m, s.address),
+		Tracer:              &quicEvents{m, s.address},
 	}
 	s.quic, err = s.udp.Listen(tlsConf, conf)
 	return err
@@ -343,6 +371,10 @@ func (g *Gateway) quicConf() *quic.Config {
 				MaxIdleTimeout:        l.IdleTimeout.Std(),
 				MaxIncomingStreams:    int64(l.MaxStreams),
 				MaxIncomingUniStreams: 8, // control, QPACK and spare
+				// What a client may send ahead of what is read. The library would go up
+				// to 15 MiB for each connection.
+				MaxStreamReceiveWindow:     2 << 20,
+				MaxConnectionReceiveWindow: 3 << 20,
 			}, nil
 		},
 	}
@@ -357,7 +389,7 @@ func (g *Gateway) acceptQUIC(s *socket) {
 		if err != nil {
 			return
 		}
-		go g.startQUIC(s, qc)
+		g.served.Go(func() { g.startQUIC(s, qc) })
 	}
 }
 
@@ -374,19 +406,15 @@ func (g *Gateway) startQUIC(s *socket, qc *quic.Conn) {
 	c.Listener, c.Peer, c.Protocol = s.address, peer, "h3"
 	c.Trusted = snap.trusts(peer.Addr())
 	cs := qc.ConnectionState().TLS
-	g.metrics.requests.Handshake(s.address, &cs, 0)
+	g.metrics.requests.Handshake(s.address, "quic", &cs, handshakeTook(qc))
 	c.sni = serverName(cs.ServerName)
-	c.close = func() { qc.CloseWithError(0x100, "") } // H3_NO_ERROR
-	g.conns.add(c)
+	c.close = func() { qc.CloseWithError(h3NoError, "") }
 	defer func() {
 		g.conns.remove(c)
 		g.conns.release(peer.Addr())
 		opened()
 	}()
-	server := g.servers.Load().h3
-	g.quicConns.Store(qc, c)
-	defer g.quicConns.Delete(qc)
-	server.ServeQUICConn(qc)
+	g.serveH3(c, &snap.config.Limits, qc)
 }
 
 // addrOf is the address of a TCP or UDP peer.
@@ -410,11 +438,15 @@ func handshakeReason(err error) string {
 	switch {
 	case errors.As(err, &alert), strings.Contains(text, "remote error"):
 		return "client_alert"
+	case strings.Contains(text, "bad record MAC"):
+		return "client_alert" // OpenSSL sends its alert about the certificate with other keys than are in force
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return "client_closed"
 	case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded), errors.As(err, &ne) && ne.Timeout():
 		return "timeout"
 	case strings.Contains(text, "unsupported versions"), strings.Contains(text, "protocol version"):
 		return "unsupported_version"
-	case strings.Contains(text, "cipher suite"), strings.Contains(text, "no supported elliptic curves"), strings.Contains(text, "signature algorithms"), strings.Contains(text, "application protocol"):
+	case strings.Contains(text, "cipher suite"), strings.Contains(text, "no key exchanges supported"), strings.Contains(text, "signature algorithms"), strings.Contains(text, "application protocol"):
 		return "no_shared_cipher"
 	case strings.Contains(text, "invalid signature"):
 		return "bad_signature"

@@ -22,7 +22,10 @@ type metrics struct {
 	lastSuccessAt prometheus.Gauge
 	objects       *prometheus.GaugeVec
 	fileValid     *prometheus.GaugeVec
+	aborted       *prometheus.CounterVec
 	withdrawn     *prometheus.CounterVec
+
+	withdrawnRequests *prometheus.CounterVec
 
 	info *configInfo
 }
@@ -69,6 +72,12 @@ func newMetrics(reg prometheus.Registerer, version string) *metrics {
 		withdrawn: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vazel_connections_withdrawn_total", Help: "Connections that were ended because their organization lost its right.",
 		}, []string{"organization", "reason"}),
+		aborted: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vazel_connections_aborted_total", Help: "Client connections that were ended for what the client sent. Reason: reset_flood, frame_flood, continuation_flood, stream_flood, header_too_large, protocol_error.",
+		}, []string{"listener", "protocol", "reason"}),
+		withdrawnRequests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vazel_http_requests_withdrawn_total", Help: "Requests that were ended on connections that stayed, because their organization lost its right to the route.",
+		}, []string{"organization", "reason"}),
 		info: &configInfo{desc: prometheus.NewDesc("vazel_config_info", "Hash of the configuration in force; equal on nodes with equal configuration.", []string{"hash"}, nil)},
 	}
 	build := prometheus.NewGauge(prometheus.GaugeOpts{
@@ -76,7 +85,7 @@ func newMetrics(reg prometheus.Registerer, version string) *metrics {
 		ConstLabels: prometheus.Labels{"version": version, "revision": buildRevision(), "goversion": runtime.Version(), "fips": fipsMode()},
 	})
 	build.Set(1)
-	reg.MustRegister(m.acceptErrors, m.reloads, m.lastSuccess, m.lastSuccessAt, m.objects, m.fileValid, m.withdrawn, m.info, build)
+	reg.MustRegister(m.acceptErrors, m.reloads, m.lastSuccess, m.lastSuccessAt, m.objects, m.fileValid, m.withdrawn, m.withdrawnRequests, m.aborted, m.info, build)
 	for _, result := range []string{"success", "failure"} {
 		m.reloads.WithLabelValues(result)
 	}

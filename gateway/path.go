@@ -25,7 +25,8 @@ type target struct {
 // canonicalTarget reads an origin-form request target. What has two readings
 // in the field is refused: encoded slashes and backslashes, semicolons (path
 // parameters), NUL and control bytes, percent-encoding of percent-encoding,
-// encoded dot segments, segments above the root, and bytes that are not UTF-8.
+// encoded dot segments, segments above the root, bytes that are not UTF-8, and
+// NUL in the query too.
 // What has one reading but several spellings is normalized once: encoded
 // unreserved characters are decoded, "//" and dot segments are resolved, hex
 // digits become upper case.
@@ -38,6 +39,9 @@ func canonicalTarget(raw string) (target, error) {
 	for i := 0; i < len(query); i++ {
 		if c := query[i]; c <= ' ' || c >= 0x7f || c == '#' {
 			return t, pathError("the query holds a byte that must be percent-encoded")
+		}
+		if query[i] == '%' && strings.HasPrefix(query[i:], "%00") {
+			return t, pathError("the query holds an encoded NUL") // where programs in C stop reading
 		}
 	}
 	if plainPath(path) {

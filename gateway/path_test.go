@@ -96,6 +96,7 @@ func TestCanonicalTargetRefuses(t *testing.T) {
 		"/a?b c":               "query",
 		"/a?\x01":              "query",
 		"/a?\xd0":              "query",
+		"/a?b=c%00d":           "NUL",
 	} {
 		if got, err := canonicalTarget(raw); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("canonicalTarget(%q) = %+v, %v, want an error with %q", raw, got, err, want)

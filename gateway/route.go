@@ -1,6 +1,9 @@
 package gateway
 
 import (
+	"encoding/json"
+	"hash/fnv"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -19,8 +22,10 @@ type service struct {
 	// callers lists who is let in by at least one route; nil where nobody is
 	// asked for a certificate.
 	callers   map[string]bool
-	anonymous bool // callers without a certificate may stay connected
-	grpc      bool // its upstream can speak gRPC, whose streams may rest
+	anonymous bool   // callers without a certificate may stay connected
+	grpc      bool   // its upstream can speak gRPC, whose streams may rest
+	byHeader  bool   // a route is chosen by header fields
+	rules     []rule // of each route
 
 	prefix map[string][]*route // by decoded path prefix, without trailing slash; "" is the root
 	exact  map[string][]*route // by decoded path
@@ -33,8 +38,9 @@ type route struct {
 	methods []string
 	match   []condition
 	deny    bool
-	length  int    // of the path prefix that it was found by
-	errors  string // form of refusals
+	callers map[string]bool // who is let in; nil for everybody
+	length  int             // of the path prefix that it was found by
+	errors  string          // form of refusals
 	handler http.Handler
 }
 
@@ -42,6 +48,12 @@ type route struct {
 type condition struct {
 	query      bool
 	name, want string // want "*" is any value
+}
+
+// rule is what decides who may send the requests of a route.
+type rule struct {
+	print   uint64 // of everything that chooses them
+	callers map[string]bool
 }
 
 // hosts finds services by canonical host name.
@@ -69,19 +81,33 @@ func (h *hosts) add(pattern string, s *service) {
 }
 
 // newService makes the routing tables of a service. handlerOf makes the handler
-// of a route whose paths begin with prefix.
-func newService(c *config.Service, handlerOf func(r *config.Route, prefix string) (http.Handler, error)) (*service, error) {
+// of a route whose paths begin with prefix; everybody is what "*" in allow
+// stands for.
+func newService(c *config.Service, everybody []string, handlerOf func(r *config.Route, prefix string) (http.Handler, error)) (*service, error) {
 	s := &service{
 		name: c.Name, mtls: c.Policy.MTLS, grpc: strings.HasPrefix(c.Policy.UpstreamProtocol, "h2"),
 		prefix: map[string][]*route{}, exact: map[string][]*route{}, denied: map[string][]*route{},
 	}
+	if s.mtls == "" {
+		s.mtls = certs.MTLSOff
+	}
+	if s.mtls != certs.MTLSOff {
+		s.callers = map[string]bool{}
+		s.anonymous = s.mtls == certs.MTLSOptional
+	}
 	for _, rc := range c.Routes {
+		callers := callersOf(rc.Policy.Allow, everybody)
+		s.rules = append(s.rules, rule{printOf(c, rc), callers})
+		if s.callers != nil {
+			maps.Copy(s.callers, callers)
+		}
 		paths := rc.Paths
 		if len(paths) == 0 {
 			paths = []string{"/"}
 		}
 		var match []condition
 		if rc.Match != nil {
+			s.byHeader = s.byHeader || len(rc.Match.Headers) > 0
 			for name, want := range rc.Match.Headers {
 				match = append(match, condition{name: http.CanonicalHeaderKey(name), want: want})
 			}
@@ -100,7 +126,7 @@ func newService(c *config.Service, handlerOf func(r *config.Route, prefix string
 			if err != nil {
 				return nil, err
 			}
-			r := &route{name: rc.Name, methods: rc.Policy.Methods, match: match, deny: rc.Deny, length: len(prefix), errors: rc.Policy.Errors, handler: h}
+			r := &route{name: rc.Name, methods: rc.Policy.Methods, match: match, deny: rc.Deny, callers: callers, length: len(prefix), errors: rc.Policy.Errors, handler: h}
 			if exact {
 				r.length = len(t.decoded) + 1 // an exact path is longer than any prefix of it
 				s.exact[t.decoded] = append(s.exact[t.decoded], r)
@@ -129,6 +155,31 @@ func newService(c *config.Service, handlerOf func(r *config.Route, prefix string
 		}
 	}
 	return s, nil
+}
+
+// printOf is a digest of everything that chooses the requests of a route.
+func printOf(c *config.Service, r *config.Route) uint64 {
+	h := fnv.New64a()
+	json.NewEncoder(h).Encode([]any{c.Name, c.Hosts, c.Policy.MTLS, r.Name, r.Paths, r.Match, r.Deny, r.Policy.Methods})
+	return h.Sum64()
+}
+
+// callersOf are the organizations of an allow; nil for everybody.
+func callersOf(allow, everybody []string) map[string]bool {
+	if len(allow) == 0 {
+		return nil
+	}
+	m := map[string]bool{}
+	for _, o := range allow {
+		if o == "*" {
+			for _, key := range everybody {
+				m[key] = true
+			}
+			continue
+		}
+		m[o] = true
+	}
+	return m
 }
 
 // find picks the route for a request. If a path fits but no method, route is

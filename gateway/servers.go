@@ -2,182 +2,148 @@ package gateway
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
-	"sync"
 
-	"github.com/quic-go/quic-go"
-	"github.com/quic-go/quic-go/http3"
 	"go.uber.org/zap"
 
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway/h1"
+	"github.com/vazel-gateway/vazel/gateway/h2"
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
-// servers are the HTTP servers behind the sockets. They are made anew only when
-// the bounds that net/http fixes at construction change; the former ones keep
-// their connections until those end.
-type servers struct {
-	limits config.Limits
-	h1     *h1.Server // over TLS
-	plain  *h1.Server // for redirects
-	std    *queue     // HTTP/1.1 over TLS by net/http, if that is configured; else nil
-	h2     *queue
-	h3     *http3.Server
-}
+// Each connection has a server of its own. net/http and quic-go end all
+// connections of a server gracefully or none, and a withdrawn right has to end
+// one; besides, each connection keeps the bounds that it was accepted under.
 
-// queue is a net.Listener over connections that were accepted elsewhere.
-type queue struct {
-	server *http.Server
-	conns  chan net.Conn
-	closed chan struct{}
-	once   sync.Once
-	done   chan struct{} // Serve has returned
-}
-
-func (q *queue) put(c net.Conn) {
-	select {
-	case q.conns <- c:
-	case <-q.closed:
-		c.Close()
+// serveH1 serves HTTP/1.1 on nc until it ends. cs is nil without TLS.
+func (g *Gateway) serveH1(c *conn, h http.Handler, l *config.Limits, nc net.Conn, cs *tls.ConnectionState) {
+	s := &h1.Server{
+		Handler: h,
+		Limits: h1.Limits{
+			HeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(), DrainBytes: 256 << 10,
+			MaxHeader: int(l.MaxHeader), MaxHeaders: l.MaxHeaders, MaxURI: int(l.MaxURI),
+		},
+		Panicked: func(v any) { g.log.Error("panic in a handler", zap.String("panic", fmt.Sprintf("%T", v))) },
 	}
+	c.end = s.End
+	g.conns.add(c)
+	s.Serve(c.context(g.base), nc, cs)
 }
 
-func (q *queue) Accept() (net.Conn, error) {
-	select {
-	case c := <-q.conns:
-		return c, nil
-	case <-q.closed:
-		return nil, net.ErrClosed
-	}
+// serveH2 serves HTTP/2 on tc until it ends.
+func (g *Gateway) serveH2(c *conn, l *config.Limits, tc *tls.Conn) {
+	s := h2.New(h2.Options{
+		Handler: g.handler,
+		Limits: h2.Limits{
+			HeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(), WriteTimeout: l.WriteTimeout.Std(),
+			MaxHeader: int(l.MaxHeader), MaxStreams: l.MaxStreams,
+		},
+		ErrorLog: g.serverLog,
+		Refused: func(ctx context.Context, r h2.Refusal) {
+			g.malformed(ctx, "HTTP/2.0", r.Method, r.TLS, &h1.Malformed{Status: r.Status, Reason: r.Reason, Detail: r.Detail})
+		},
+		Ended: g.ended,
+	})
+	c.h2 = s.Conn(tc)
+	c.end = s.End
+	g.conns.add(c)
+	s.Serve(c.context(g.base), c.h2)
 }
 
-func (q *queue) Close() error   { q.once.Do(func() { close(q.closed) }); return nil }
-func (q *queue) Addr() net.Addr { return &net.TCPAddr{} }
-
-func newQueue(s *http.Server) *queue {
-	q := &queue{server: s, conns: make(chan net.Conn), closed: make(chan struct{}), done: make(chan struct{})}
-	go func() {
-		defer close(q.done)
-		s.Serve(q)
-	}()
-	return q
+// serveStandard serves HTTP/1.1 by net/http on tc. It returns at once.
+func (g *Gateway) serveStandard(c *conn, l *config.Limits, tc *tls.Conn) {
+	s := g.standard(c, l)
+	s.Protocols.SetHTTP1(true)
+	g.serveOne(c, s, tc)
 }
 
-func (q *queue) shutdown(ctx context.Context) {
-	q.server.Shutdown(ctx)
-	q.server.Close()
-	<-q.done
-}
-
-// newServers starts servers for the bounds of l.
-func (g *Gateway) newServers(l config.Limits) *servers {
-	one := func(h http.Handler) *h1.Server {
-		return &h1.Server{
-			Handler: h,
-			Limits: h1.Limits{
-				HeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(), DrainBytes: 256 << 10,
-				MaxHeader: int(l.MaxHeader), MaxHeaders: l.MaxHeaders, MaxURI: int(l.MaxURI),
-			},
-			Panicked: func(v any) { g.log.Error("panic in a handler", zap.String("panic", fmt.Sprintf("%T", v))) },
-		}
-	}
-	p := new(http.Protocols)
-	p.SetHTTP2(true)
-	two := &http.Server{
+// standard is a server of net/http for c, which speaks nothing yet.
+func (g *Gateway) standard(c *conn, l *config.Limits) *http.Server {
+	return &http.Server{
 		Handler:                      g.handler,
-		Protocols:                    p,
+		Protocols:                    new(http.Protocols),
 		ReadHeaderTimeout:            l.HeaderTimeout.Std(),
 		IdleTimeout:                  l.IdleTimeout.Std(),
 		MaxHeaderBytes:               int(l.MaxHeader),
 		DisableGeneralOptionsHandler: true,
-		ErrorLog:                     log.New(&serverLog{g.log}, "", 0),
+		ErrorLog:                     g.serverLog,
 		BaseContext:                  func(net.Listener) context.Context { return g.base },
-		ConnContext:                  connContext,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams: l.MaxStreams,
-			MaxReadFrameSize:     16 << 10,
-			PingTimeout:          l.WriteTimeout.Std(),
-			SendPingTimeout:      l.IdleTimeout.Std() / 2,
-			WriteByteTimeout:     l.WriteTimeout.Std(),
-		},
-	}
-	var std *queue
-	if l.HTTP1 == "standard" {
-		p := new(http.Protocols)
-		p.SetHTTP1(true)
-		std = newQueue(&http.Server{
-			Handler:                      g.handler,
-			Protocols:                    p,
-			ReadHeaderTimeout:            l.HeaderTimeout.Std(),
-			IdleTimeout:                  l.IdleTimeout.Std(),
-			MaxHeaderBytes:               int(l.MaxHeader),
-			DisableGeneralOptionsHandler: true,
-			ErrorLog:                     two.ErrorLog,
-			BaseContext:                  two.BaseContext,
-			ConnContext:                  connContext,
-		})
-	}
-	return &servers{
-		limits: l,
-		h1:     one(g.handler),
-		plain:  one(g.redirector),
-		std:    std,
-		h2:     newQueue(two),
-		h3: &http3.Server{
-			Handler:        g.handler,
-			MaxHeaderBytes: int(l.MaxHeader),
-			IdleTimeout:    l.IdleTimeout.Std(),
-			ConnContext: func(ctx context.Context, qc *quic.Conn) context.Context {
-				v, _ := g.quicConns.Load(qc)
-				c, _ := v.(*conn)
-				if c == nil {
-					return ctx
-				}
-				return c.context(ctx)
-			},
-		},
+		ConnContext:                  func(ctx context.Context, _ net.Conn) context.Context { return c.context(ctx) },
 	}
 }
+
+func (g *Gateway) serveOne(c *conn, s *http.Server, tc *tls.Conn) {
+	c.end = func() { s.Shutdown(over) } // nobody waits here for the rest
+	g.conns.add(c)
+	one := &single{conn: tc}
+	s.Serve(one)
+	if one.conn != nil { // shut down before it began
+		tc.Close()
+	}
+}
+
+// over is a context that has ended.
+var over = func() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}()
+
+// single is a listener that accepts one connection.
+type single struct{ conn net.Conn }
+
+func (l *single) Accept() (net.Conn, error) {
+	if l.conn == nil {
+		return nil, net.ErrClosed
+	}
+	c := l.conn
+	l.conn = nil
+	return c, nil
+}
+
+func (l *single) Close() error   { return nil }
+func (l *single) Addr() net.Addr { return &net.TCPAddr{} }
 
 // context is the context of every request on a connection.
 func (c *conn) context(ctx context.Context) context.Context {
 	return middleware.WithConn(context.WithValue(ctx, connKey{}, c), &c.Conn)
 }
 
-// connContext finds the clientConn below whatever net/http was handed.
-func connContext(ctx context.Context, nc net.Conn) context.Context {
-	for {
-		switch c := nc.(type) {
-		case *clientConn:
-			return c.conn.context(ctx)
-		case interface{ NetConn() net.Conn }:
-			nc = c.NetConn()
-		default:
-			return ctx
-		}
+// malformed records a request that a server has refused on its own, because
+// what it says is not HTTP. Its answer is discarded: the client has it already.
+func (g *Gateway) malformed(ctx context.Context, proto, method string, cs *tls.ConnectionState, m *h1.Malformed) {
+	if !validToken(method) || len(method) > 32 {
+		method = http.MethodGet
 	}
+	r := &http.Request{
+		Method: method, URL: &url.URL{Path: "/"}, Proto: proto, ProtoMajor: int(proto[len("HTTP/")] - '0'),
+		Header: http.Header{}, Body: http.NoBody, TLS: cs, RequestURI: "/",
+	}
+	g.handler.ServeHTTP(discarded{}, r.WithContext(h1.WithMalformed(ctx, m)))
 }
 
-// shutdown lets requests finish until ctx ends and then closes what is left.
-func (s *servers) shutdown(ctx context.Context) {
-	var wg sync.WaitGroup
-	wg.Go(func() { s.h1.Shutdown(ctx) })
-	wg.Go(func() { s.plain.Shutdown(ctx) })
-	wg.Go(func() { s.h2.shutdown(ctx) })
-	if s.std != nil {
-		wg.Go(func() { s.std.shutdown(ctx) })
+// discarded is a response that nobody gets.
+type discarded http.Header
+
+func (d discarded) Header() http.Header       { return http.Header(d) }
+func (discarded) Write(p []byte) (int, error) { return len(p), nil }
+func (discarded) WriteHeader(int)             {}
+
+// ended notes a connection that was ended for what the client did with it.
+func (g *Gateway) ended(ctx context.Context, reason string) {
+	if c := connOf(ctx); c != nil {
+		g.metrics.aborted.WithLabelValues(c.Listener, c.Protocol, reason).Inc()
+		g.log.Debug("connection ended for what the client sent", zap.String("listener", c.Listener),
+			zap.String("peer", c.Peer.Addr().String()), zap.String("reason", reason))
 	}
-	wg.Go(func() {
-		s.h3.Shutdown(ctx)
-		s.h3.Close()
-	})
-	wg.Wait()
 }
 
 // serverLog takes the lines that net/http would write to standard error. What
@@ -190,3 +156,5 @@ func (l *serverLog) Write(p []byte) (int, error) {
 	l.log.Debug("http server", zap.String("message", strings.TrimSpace(string(p))))
 	return len(p), nil
 }
+
+func newServerLog(l *zap.Logger) *log.Logger { return log.New(&serverLog{l}, "", 0) }

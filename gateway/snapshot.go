@@ -3,9 +3,11 @@ package gateway
 import (
 	"crypto/tls"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/vazel-gateway/vazel/certs"
@@ -23,6 +25,7 @@ type snapshot struct {
 	pools   []*proxy.Pool
 	listens map[string]*listen // by configured address
 	trusted []netip.Prefix
+	rights  map[string]uint64 // by organization, "" for nobody: of everything that it may send where identity counts
 }
 
 // listen is one configured address.
@@ -49,36 +52,85 @@ func (g *Gateway) build(c *config.Config) (*snapshot, error) {
 		config:  c,
 		hosts:   hosts{exact: map[string]*service{}, wildcard: map[string]*service{}},
 		listens: map[string]*listen{},
+		rights:  map[string]uint64{},
 	}
 	for _, p := range c.TrustedProxies {
 		s.trusted = append(s.trusted, p.Prefix)
 	}
-	trust := certs.Config{TLS: c.TLS, Organizations: c.Trust}
-	for _, sc := range c.Services {
-		for _, h := range sc.Hosts {
-			trust.Hosts = append(trust.Hosts, certs.Host{Name: h, Service: sc.Name, MTLS: sc.Policy.MTLS})
-		}
-	}
 	var err error
-	if s.certs, err = g.certs.Build(trust); err != nil {
+	if s.certs, err = g.certs.Build(TrustOf(c)); err != nil {
 		return nil, err
 	}
+	everybody := slices.Sorted(maps.Keys(c.Callers))
 	for _, sc := range c.Services {
-		svc, pool, err := g.buildService(c, sc)
+		svc, pool, err := g.buildService(c, sc, everybody)
 		if err != nil {
 			return nil, fmt.Errorf("service %q: %w", sc.Name, err)
 		}
 		if pool != nil {
 			s.pools = append(s.pools, pool)
+			pool.Certificates(s.certs.Show)
 		}
 		for _, h := range sc.Hosts {
 			s.hosts.add(h, svc)
 		}
+		s.addRights(svc, everybody)
 	}
 	for _, l := range c.Listen {
 		s.listens[l.Address] = g.newListen(l)
 	}
 	return s, nil
+}
+
+// addRights notes what each organization may send to svc.
+func (s *snapshot) addRights(svc *service, everybody []string) {
+	if svc.mtls == certs.MTLSOff {
+		return
+	}
+	note := func(organization string, print uint64) {
+		s.rights[organization] = (s.rights[organization] ^ print) * 0x100000001b3 // as FNV does
+	}
+	for _, r := range svc.rules {
+		switch {
+		case r.callers != nil:
+			for organization := range r.callers {
+				note(organization, r.print)
+			}
+		case svc.anonymous:
+			for _, organization := range everybody {
+				note(organization, r.print)
+			}
+			note("", r.print)
+		default:
+			for organization := range svc.callers {
+				note(organization, r.print)
+			}
+		}
+	}
+}
+
+// changedFrom lists the organizations whose trust or rights are not what they
+// were, "" for whoever has proven none.
+func (s *snapshot) changedFrom(former *snapshot) []string {
+	changed := s.certs.Changed(former.certs)
+	for organization, rights := range former.rights {
+		if s.rights[organization] != rights && !slices.Contains(changed, organization) {
+			changed = append(changed, organization)
+		}
+	}
+	return changed
+}
+
+// protectsMore reports whether a host asks for certificates now that did not.
+func (s *snapshot) protectsMore(former *snapshot) bool {
+	for _, pair := range [][2]map[string]*service{{former.hosts.exact, s.hosts.exact}, {former.hosts.wildcard, s.hosts.wildcard}} {
+		for name, was := range pair[0] {
+			if is := pair[1][name]; is != nil && was.mtls == certs.MTLSOff && is.mtls != certs.MTLSOff {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func (g *Gateway) newListen(c config.Listen) *listen {
@@ -108,7 +160,7 @@ func (g *Gateway) newListen(c config.Listen) *listen {
 	return l
 }
 
-func (g *Gateway) buildService(c *config.Config, sc *config.Service) (*service, *proxy.Pool, error) {
+func (g *Gateway) buildService(c *config.Config, sc *config.Service, everybody []string) (*service, *proxy.Pool, error) {
 	var pool *proxy.Pool
 	if len(sc.Upstreams) > 0 {
 		var err error
@@ -117,31 +169,14 @@ func (g *Gateway) buildService(c *config.Config, sc *config.Service) (*service, 
 			return nil, nil, err
 		}
 	}
-	svc, err := newService(sc, func(rc *config.Route, prefix string) (http.Handler, error) {
+	svc, err := newService(sc, everybody, func(rc *config.Route, prefix string) (http.Handler, error) {
 		h, err := g.routeHandler(c, sc, rc, pool, prefix)
 		if err != nil {
 			return nil, fmt.Errorf("route %q: %w", rc.Name, err)
 		}
 		return h, nil
 	})
-	if err != nil {
-		return nil, nil, err
-	}
-	if sc.Policy.MTLS != certs.MTLSOff && sc.Policy.MTLS != "" {
-		svc.callers = map[string]bool{}
-		for _, rc := range sc.Routes {
-			for _, o := range rc.Policy.Allow {
-				if o == "*" {
-					for key := range c.Callers {
-						svc.callers[key] = true
-					}
-				}
-				svc.callers[o] = true
-			}
-		}
-		svc.anonymous = sc.Policy.MTLS == certs.MTLSOptional
-	}
-	return svc, pool, nil
+	return svc, pool, err
 }
 
 // routeHandler makes what a route's requests pass, from its policies to the upstream.

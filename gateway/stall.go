@@ -94,10 +94,11 @@ type stallWriter struct {
 	pace    pace
 	timer   *time.Timer
 	started time.Time
+	conn    *conn
 }
 
-func newStallWriter(w http.ResponseWriter, rc *http.ResponseController, p pace) *stallWriter {
-	return &stallWriter{ResponseWriter: w, rc: rc, pace: p}
+func newStallWriter(w http.ResponseWriter, rc *http.ResponseController, p pace, c *conn) *stallWriter {
+	return &stallWriter{ResponseWriter: w, rc: rc, pace: p, conn: c}
 }
 
 func (w *stallWriter) start() {
@@ -135,9 +136,21 @@ func (w *stallWriter) Flush() { w.FlushError() }
 // Unwrap is for http.ResponseController.
 func (w *stallWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// done stops the watch; the writer must not be used afterwards.
+// done stops the watch; the writer must not be used afterwards. The server has
+// the end of the response still to write: where the client's window may have no
+// room for it, that gets a deadline too, or the stream would stay for as long
+// as the client likes.
 func (w *stallWriter) done() {
 	if w.timer != nil {
 		w.timer.Stop()
 	}
+	if w.pace.moved == 0 {
+		return
+	}
+	if w.conn.Protocol == "h3" || w.conn.h2 != nil && (w.pace.moved >= ampleWindow || w.conn.h2.Starved()) {
+		w.rc.SetWriteDeadline(time.Now().Add(w.pace.still))
+	}
 }
+
+// ampleWindow is what every client's window takes, unless it is starved.
+const ampleWindow = 16 << 10

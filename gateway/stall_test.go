@@ -115,7 +115,7 @@ func TestStallWriter(t *testing.T) {
 					}
 				}()
 				cut := deadlines{pipeWriter{httptest.NewRecorder(), pw}, nil, func() { pr.CloseWithError(os.ErrDeadlineExceeded) }}
-				w := newStallWriter(cut, http.NewResponseController(cut), pace{still: 30 * time.Second, rate: 500})
+				w := newStallWriter(cut, http.NewResponseController(cut), pace{still: 30 * time.Second, rate: 500}, &conn{})
 				defer w.done()
 				start := time.Now()
 				var err error

@@ -23,6 +23,7 @@ type Metrics struct {
 	orgRequests *prometheus.CounterVec
 	orgBytes    *prometheus.CounterVec
 	orgLast     *prometheus.GaugeVec
+	orgShakes   *prometheus.CounterVec
 
 	connOpen     *prometheus.GaugeVec
 	connTotal    *prometheus.CounterVec
@@ -32,6 +33,7 @@ type Metrics struct {
 	handshakeErrors   *prometheus.CounterVec
 	handshakeDuration *prometheus.HistogramVec
 	mtlsRejections    *prometheus.CounterVec
+	quicEvents        *prometheus.CounterVec
 
 	limitDecisions *prometheus.CounterVec
 	limited        *prometheus.CounterVec
@@ -40,17 +42,27 @@ type Metrics struct {
 	overflow   *prometheus.CounterVec
 	logDropped *prometheus.CounterVec
 
-	byRequest   *handles[requestKey, prometheus.Counter]
-	byRoute     *handles[routeKey, *routeHandles]
-	byOrg       *handles[orgKey, *orgHandles]
-	byRejection *handles[rejectionKey, prometheus.Counter]
-	flights     *handles[string, prometheus.Gauge]
+	byRequest    *handles[requestKey, prometheus.Counter]
+	byRoute      *handles[routeKey, *routeHandles]
+	byOrg        *handles[orgKey, *orgHandles]
+	byRejection  *handles[rejectionKey, prometheus.Counter]
+	byShake      *handles[shakeKey, prometheus.Counter]
+	flights      *handles[string, prometheus.Gauge]
+	byRefusal    *handles[pair, prometheus.Counter] // before routing: listener, reason
+	byLimited    *handles[pair, prometheus.Counter] // policy, organization
+	byHandshake  *handles[handshakeKey, prometheus.Counter]
+	byTurnedAway *handles[pair, prometheus.Counter] // listener, reason
+	byFailure    *handles[pair, prometheus.Counter] // listener, reason
+	byListener   *handles[pair, *connHandles]       // listener, transport
 }
+
+// Unknown is the value of a label where nothing configured fits.
+const Unknown = "_unknown"
 
 // Values of labels for what has no configured name.
 const (
 	anonymous  = "_anonymous" // no organization was proven
-	unknown    = "_unknown"   // nothing configured fits
+	unknown    = Unknown      // nothing configured fits
 	other      = "_other"     // outside the fixed list
 	overflowed = "_overflow"  // the metric has too many series
 )
@@ -94,15 +106,18 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		orgRequests: counter("vazel_organization_requests_total", "Requests by organization; _anonymous proved none. Outcome: ok, client_error, server_error, unauthorized, limited, blocked.", "organization", "route", "outcome"),
 		orgBytes:    counter("vazel_organization_response_bytes_total", "Bytes of response bodies by organization.", "organization", "route"),
 		orgLast:     gauge("vazel_organization_last_request_timestamp_seconds", "Last successful request of the organization.", "organization"),
+		orgShakes:   counter("vazel_organization_handshakes_total", "TLS handshakes of connections on which an organization was proven, by key exchange; none for resumed ones of TLS 1.2.", "organization", "group"),
 
 		connOpen:     gauge("vazel_connections_open", "Open client connections.", "listener", "transport"),
 		connTotal:    counter("vazel_connections_total", "Accepted client connections.", "listener", "transport"),
 		connRejected: counter("vazel_connections_rejected_total", "Client connections closed at once. Reason: per_ip_limit, global_limit, denied_network.", "listener", "reason"),
 
 		handshakes:        counter("vazel_tls_handshakes_total", "Completed TLS handshakes.", "listener", "version", "group", "resumed"),
-		handshakeErrors:   counter("vazel_tls_handshake_errors_total", "Failed TLS handshakes.", "listener", "reason"),
-		handshakeDuration: histogram("vazel_tls_handshake_duration_seconds", "Duration of TLS handshakes over TCP.", durations, "listener"),
+		handshakeErrors:   counter("vazel_tls_handshake_errors_total", "Failed TLS handshakes. Reason: client_alert (it refused the gateway's certificate, mostly), client_closed, timeout, unsupported_version, no_shared_cipher, bad_signature, no_certificate (none to serve yet), not_tls, proxy_header, other. A bad client certificate is no such error: see vazel_mtls_rejections_total.", "listener", "reason"),
+		handshakeDuration: histogram("vazel_tls_handshake_duration_seconds", "Duration of TLS handshakes; over QUIC from the first packet.", durations, "listener"),
 		mtlsRejections:    counter("vazel_mtls_rejections_total", "Requests refused for their client certificate. Organization: the one that the certificate names if it is configured, else _unknown.", "listener", "organization", "reason"),
+
+		quicEvents: counter("vazel_quic_events_total", "Packets outside of QUIC connections: retry_sent (an address has to prove itself), version_negotiation, zero_rtt_rejected.", "listener", "event"),
 
 		limitDecisions: counter("vazel_ratelimit_decisions_total", "Decisions of rate limits: allowed, limited, shadow_limited, error.", "policy", "decision"),
 		limited:        counter("vazel_ratelimit_limited_total", "Requests refused by rate limits, by organization.", "policy", "organization"),
@@ -118,6 +133,19 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.byOrg = newHandles(m, "vazel_organization_requests_total", orgKey{overflowed, overflowed, overflowed}, m.newOrg)
 	m.byRejection = newHandles(m, "vazel_mtls_rejections_total", rejectionKey{overflowed, overflowed, overflowed}, func(k rejectionKey) prometheus.Counter {
 		return m.mtlsRejections.WithLabelValues(k.listener, k.organization, k.reason)
+	})
+	m.byShake = newHandles(m, "vazel_organization_handshakes_total", shakeKey{overflowed, overflowed}, func(k shakeKey) prometheus.Counter {
+		return m.orgShakes.WithLabelValues(k.organization, k.group)
+	})
+	m.byRefusal = newPairs(m, "vazel_http_requests_rejected_total", m.rejected)
+	m.byLimited = newPairs(m, "vazel_ratelimit_limited_total", m.limited)
+	m.byTurnedAway = newPairs(m, "vazel_connections_rejected_total", m.connRejected)
+	m.byFailure = newPairs(m, "vazel_tls_handshake_errors_total", m.handshakeErrors)
+	m.byHandshake = newHandles(m, "vazel_tls_handshakes_total", handshakeKey{overflowed, 0, 0, false}, func(k handshakeKey) prometheus.Counter {
+		return m.handshakes.WithLabelValues(k.listener, tls.VersionName(k.version), groupName(k.group), strconv.FormatBool(k.resumed))
+	})
+	m.byListener = newHandles(m, "vazel_connections_total", pair{overflowed, overflowed}, func(k pair) *connHandles {
+		return &connHandles{m.connTotal.WithLabelValues(k[0], k[1]), m.connOpen.WithLabelValues(k[0], k[1]), m.handshakeDuration.WithLabelValues(k[0])}
 	})
 	m.flights = newHandles(m, "vazel_http_requests_in_flight", overflowed, func(listener string) prometheus.Gauge { return m.inFlight.WithLabelValues(listener) })
 	m.panics.WithLabelValues("request")
@@ -143,7 +171,14 @@ type orgKey struct{ organization, route, outcome string }
 
 type orgHandles struct {
 	requests, bytes prometheus.Counter
-	last            prometheus.Gauge // nil where no organization stands behind the label
+	last            prometheus.Gauge // nil where no organization stands behind the label, or no success
+}
+
+// pair is the values of two labels, in their order.
+type pair [2]string
+
+func newPairs(m *Metrics, metric string, v *prometheus.CounterVec) *handles[pair, prometheus.Counter] {
+	return newHandles(m, metric, pair{overflowed, overflowed}, func(k pair) prometheus.Counter { return v.WithLabelValues(k[0], k[1]) })
 }
 
 type rejectionKey struct{ listener, organization, reason string }
@@ -167,7 +202,7 @@ func (m *Metrics) newOrg(k orgKey) *orgHandles {
 		requests: m.orgRequests.WithLabelValues(k.organization, k.route, k.outcome),
 		bytes:    m.orgBytes.WithLabelValues(k.organization, k.route),
 	}
-	if k.organization != anonymous && k.organization != overflowed {
+	if k.outcome == "ok" && k.organization != anonymous && k.organization != overflowed {
 		h.last = m.orgLast.WithLabelValues(k.organization)
 	}
 	return h
@@ -202,7 +237,7 @@ func (m *Metrics) done(rec *Record) {
 	o := m.byOrg.get(orgKey{organization, route, outcome})
 	o.requests.Inc()
 	o.bytes.Add(float64(rec.BytesOut))
-	if o.last != nil && outcome == "ok" {
+	if o.last != nil {
 		o.last.Set(float64(rec.Start.Unix()))
 	}
 }
@@ -250,7 +285,7 @@ func codeLabel(code int) string {
 
 // Rejected counts a request that was refused before its route was known.
 func (m *Metrics) Rejected(listener, reason string) {
-	m.rejected.WithLabelValues(listener, reason).Inc()
+	m.byRefusal.get(pair{listener, reason}).Inc()
 }
 
 // MTLSRejected counts a request that was refused for its certificate.
@@ -264,33 +299,3 @@ func (m *Metrics) MTLSRejected(listener, organization, reason string) {
 
 // Panicked counts a panic that was caught.
 func (m *Metrics) Panicked(component string) { m.panics.WithLabelValues(component).Inc() }
-
-// ConnectionRejected counts a connection that was closed at once.
-func (m *Metrics) ConnectionRejected(listener, reason string) {
-	m.connRejected.WithLabelValues(listener, reason).Inc()
-}
-
-// ConnectionOpened counts a connection; closed must be called when it ends.
-func (m *Metrics) ConnectionOpened(listener, transport string) (closed func()) {
-	m.connTotal.WithLabelValues(listener, transport).Inc()
-	g := m.connOpen.WithLabelValues(listener, transport)
-	g.Inc()
-	return g.Dec
-}
-
-// HandshakeError counts a failed TLS handshake.
-func (m *Metrics) HandshakeError(listener, reason string) {
-	m.handshakeErrors.WithLabelValues(listener, reason).Inc()
-}
-
-// Handshake counts a completed TLS handshake; took is 0 if unknown.
-func (m *Metrics) Handshake(listener string, cs *tls.ConnectionState, took time.Duration) {
-	group := "none"
-	if cs.CurveID != 0 {
-		group = cs.CurveID.String()
-	}
-	m.handshakes.WithLabelValues(listener, tls.VersionName(cs.Version), group, strconv.FormatBool(cs.DidResume)).Inc()
-	if took > 0 {
-		m.handshakeDuration.WithLabelValues(listener).Observe(took.Seconds())
-	}
-}

@@ -55,6 +55,7 @@ type Caller struct {
 	Key       string     // configured key
 	Name      string     // for people
 	RateLimit *RateLimit // its own ceiling over all services, or nil
+	Contact   string     // whom to call, for operators
 }
 
 // Env is what the process lends to the policies of one route.

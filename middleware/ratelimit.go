@@ -224,7 +224,7 @@ func (rl *rateLimits) refuse(w http.ResponseWriter, r *http.Request, pl *plan, u
 		if l := pl.limiters[i]; !uses[i].Decision.Allowed {
 			violated = append(violated, l.name)
 			l.limited.Inc()
-			rl.metrics.limited.WithLabelValues(l.name, organization).Inc()
+			rl.metrics.byLimited.get(pair{l.name, organization}).Inc()
 		}
 	}
 	l, d := pl.limiters[t], &uses[t].Decision

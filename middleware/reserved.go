@@ -17,6 +17,7 @@ var reserved = map[string]bool{
 	"clientcert": true, "clientcertchain": true,
 	"xorganization": true, "xorganizationid": true, "xorganizationname": true,
 	"forwarded": true, "xforwarded": true, "xrealip": true, "xclientip": true, "xclusterclientip": true, "trueclientip": true,
+	"cfconnectingip": true, "cfconnectingipv6": true, "fastlyclientip": true, "xazureclientip": true, "xazuresocketip": true, "xenvoyexternaladdress": true,
 	"xoriginalforwardedfor": true, "xoriginalhost": true, "xhost": true, "xproxyuserip": true,
 	"xrequestid": true, "traceparent": true, "tracestate": true,
 	"xclientcert": true, "xclientdn": true, "xclientverify": true, "xarrclientcert": true,

@@ -7,7 +7,7 @@ func TestReserved(t *testing.T) {
 		"X-Organization", "x-organization", "X_Organization", "X.Organization-Id", "xorganization", "X-Organization_Id",
 		"Client-Cert", "client_cert", "CLIENT.CERT", "Client-Cert-Chain", "X-Forwarded-For", "X_Forwarded_Proto", "x-forwarded-anything",
 		"Forwarded", "X-Real-IP", "X-Request-Id", "Traceparent", "TraceState", "Proxy", "SSL-Client-Verify", "X-SSL-Client-S-DN",
-		"X-HTTP-Method-Override", "X-Original-URL", "_X-Organization", "-Client-Cert", "X--Organization", "X-Forwarded-Client-Cert", "X-Vazel-Anything",
+		"X-HTTP-Method-Override", "X-Original-URL", "CF-Connecting-IP", "Fastly_Client_IP", "_X-Organization", "-Client-Cert", "X--Organization", "X-Forwarded-Client-Cert", "X-Vazel-Anything",
 	} {
 		if !Reserved(name) {
 			t.Errorf("Reserved(%q) = false, want true", name)

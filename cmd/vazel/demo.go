@@ -130,6 +130,9 @@ func (n *demoNode) write() error {
 		if err := writePair(pki, name, ca.CertPEM(), ca.KeyPEM()); err != nil {
 			return err
 		}
+		if err := ca.Revoke(filepath.Join(pki, name+".crl")); err != nil {
+			return err
+		}
 	}
 	client := func(file, ca string, s certs.ClientSpec) error {
 		cert, key, err := authorities[ca].Client(s)

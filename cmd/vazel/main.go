@@ -33,6 +33,9 @@ func commands() []command {
 		{"fmt", "[-w] [-d] FILE...", "format configuration files", fmtCommand},
 		{"schema", "", "print the JSON Schema of the configuration", schemaCommand},
 		{"manual", "", "print the reference manual of the configuration", manualCommand},
+		{"orgs", "[-config PATH | -admin ADDRESS] [-json]", "show the organizations: certificates seen, revocation lists, requests, refusals", orgsCommand},
+		{"org", "add KEY -name NAME -id ID ...", "make an onboarding bundle for an organization", orgCommand},
+		{"doctor", "[-config PATH] [-json]", "look for what will go wrong: clock, rights, certificates, networks", doctorCommand},
 		{"certs", "dev | inspect ...", "make development certificates; say what a certificate proves", certsCommand},
 		{"demo", "[flags]", "run a whole node with example services", demoCommand},
 		{"version", "", "print the version", versionCommand},
@@ -59,6 +62,7 @@ func run(args []string, out, errs io.Writer) int {
 		}
 		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 		defer stop()
+		context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) }) // a second Ctrl-C does not wait for the drain
 		err := c.run(ctx, args[1:], out, errs)
 		switch {
 		case err == nil:
@@ -79,7 +83,7 @@ func run(args []string, out, errs io.Writer) int {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "Vazel, the secure e-government internet node\n\nUsage: vazel COMMAND\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-8s %-32s %s\n", c.name, c.args, c.help)
+		fmt.Fprintf(w, "  %-8s %-40s %s\n", c.name, c.args, c.help)
 	}
 	fmt.Fprint(w, "\n-config is a file, or a folder with vazel.yaml; default: /etc/vazel, or $VAZEL_CONFIG.\n")
 }

@@ -8,7 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
+	"reflect"
 	"sync"
 	"syscall"
 	"time"
@@ -51,7 +51,7 @@ func runCommand(ctx context.Context, args []string, out, errs io.Writer) error {
 	path := configFlag(f)
 	level := f.String("log-level", "info", "debug, info, warn or error")
 	state := f.String("state", "", "folder for what must survive a restart; default: $STATE_DIRECTORY, or state beside the configuration")
-	watch := f.Bool("watch", true, "reload when a configuration file changes")
+	watch := f.Bool("watch", true, "reload when a file of the configuration changes, or one that it names")
 	if err := parse(f, args, errs); err != nil {
 		return err
 	}
@@ -86,11 +86,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 	for _, w := range cfg.Warnings {
 		log.Warn("configuration", zap.String("at", fmt.Sprintf("%s:%d:%d", w.File, w.Line, w.Column)), zap.String("message", w.Message))
 	}
-	if o.StateDir == "" {
-		if o.StateDir = os.Getenv("STATE_DIRECTORY"); o.StateDir == "" {
-			o.StateDir = filepath.Join(cfg.Dir, "state")
-		}
-	}
+	o.StateDir = stateDir(o.StateDir, cfg)
 	tuneMemory(log)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(
@@ -101,8 +97,8 @@ func runGateway(ctx context.Context, o runOptions) error {
 	if err != nil {
 		return err
 	}
-	r := &reloader{gateway: g, path: o.Config, current: cfg, log: log}
-	a, err := admin.Listen(cfg.Admin, admin.Options{Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload})
+	r := &reloader{gateway: g, path: o.Config, current: cfg, read: cfg.Read, log: log}
+	a, err := admin.Listen(cfg.Admin, admin.Options{Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload, Organizations: func() (any, error) { return g.Organizations() }})
 	if err != nil {
 		return err
 	}
@@ -163,6 +159,14 @@ type reloader struct {
 
 	mu      sync.Mutex
 	current *config.Config
+	read    *config.Files // by the last attempt, whether it was applied or not
+}
+
+// files are those whose change calls for another attempt.
+func (r *reloader) files() *config.Files {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.read
 }
 
 // reload loads and applies the configuration; on an error the former one stays
@@ -175,17 +179,25 @@ func (r *reloader) reload() error {
 	start := time.Now()
 	next, err := config.LoadWith(r.current, r.path)
 	if err != nil {
+		var mistakes *config.Errors
+		if errors.As(err, &mistakes) {
+			r.read = mistakes.Read
+		}
 		r.gateway.ReloadFailed(err)
 		r.log.Error("configuration refused; the former one stays in force", zap.Error(err))
 		return err
 	}
+	r.read = next.Read
 	if err := r.gateway.Apply(next); err != nil {
 		r.log.Error("configuration refused; the former one stays in force", zap.Error(err))
 		return err
 	}
+	if !reflect.DeepEqual(next.Admin, r.current.Admin) {
+		r.log.Warn("admin was changed; the admin listener itself changes only when the program starts anew", zap.String("listen", next.Admin.Listen))
+	}
 	r.current = next
 	r.log.Info("configuration applied", zap.String("hash", next.Hash), zap.Duration("took", time.Since(start)))
-	return errors.Join()
+	return nil
 }
 
 func (r *reloader) onSignal(ctx context.Context, hup <-chan os.Signal) {

@@ -2,84 +2,60 @@ package main
 
 import (
 	"context"
-	"path/filepath"
 	"time"
-
-	"github.com/fsnotify/fsnotify"
-	"go.uber.org/zap"
-
-	"github.com/vazel-gateway/vazel/config"
 )
 
-// settle is how long files must be left alone before they are read: editors and
-// package managers write in several steps.
-const settle = 300 * time.Millisecond
+const (
+	// lookEvery is how often the files of the configuration are looked at. Asking
+	// the system for each works the same for mounted volumes, symbolic links that
+	// are swapped on the way to a file, and files that are yet to come; being told
+	// of changes does not.
+	lookEvery = 200 * time.Millisecond
+	// lookAtLeast is how often they are looked at however many they are.
+	lookAtLeast = 500 * time.Millisecond
+	// settle is how long files must have been left alone before they are read:
+	// editors and package managers write in several steps.
+	settle = 100 * time.Millisecond
+	// settleAtMost bounds the wait for files that are never left alone.
+	settleAtMost = 2 * time.Second
+)
 
-// onChange reloads when a file of the configuration changes. It watches folders,
-// for editors and Kubernetes replace files by renaming others over them.
+// onChange reloads when a file that the configuration was read from changes,
+// wherever it is.
 func (r *reloader) onChange(ctx context.Context) {
-	w, err := fsnotify.NewWatcher()
-	if err != nil {
-		r.log.Warn("configuration files are not watched; use SIGHUP or vazel reload", zap.Error(err))
-		return
-	}
-	defer w.Close()
-	watched := map[string]bool{}
-	watch := func() {
-		r.mu.Lock()
-		dirs := folders(r.current)
-		r.mu.Unlock()
-		for d := range dirs {
-			if !watched[d] {
-				if err := w.Add(d); err != nil {
-					r.log.Warn("folder is not watched", zap.String("folder", d), zap.Error(err))
-				}
-				watched[d] = true
-			}
-		}
-	}
-	watch()
-	timer := time.NewTimer(time.Hour)
-	timer.Stop()
+	wait := lookEvery
 	for {
-		select {
-		case e, ok := <-w.Events:
-			if !ok {
-				return
-			}
-			if e.Op != fsnotify.Chmod && r.concerns(e.Name) {
-				timer.Reset(settle)
-			}
-		case err, ok := <-w.Errors:
-			if !ok {
-				return
-			}
-			r.log.Warn("watching configuration files", zap.Error(err))
-			timer.Reset(settle)
-		case <-timer.C:
-			r.reload()
-			watch()
-		case <-ctx.Done():
+		if !pause(ctx, wait) {
 			return
 		}
+		start := time.Now()
+		files := r.files()
+		if files.Changed() {
+			for now, deadline := "", start.Add(settleAtMost); time.Now().Before(deadline); {
+				former := now
+				if now = files.State(); now == former {
+					break
+				}
+				if !pause(ctx, settle) {
+					return
+				}
+			}
+			r.reload()
+			start = time.Now()
+		}
+		// Many files take long to look at; that must not become what the gateway does.
+		wait = min(max(lookEvery, 10*time.Since(start)), lookAtLeast)
 	}
 }
 
-// concerns reports whether a change of the file may change the configuration:
-// logs and state in the same folder do not.
-func (r *reloader) concerns(name string) bool {
-	switch filepath.Ext(name) {
-	case ".yaml", ".yml", ".pem", ".crt", ".cer", ".key", ".crl":
+// pause reports whether ctx lasted for d.
+func pause(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
 		return true
+	case <-ctx.Done():
+		return false
 	}
-	return filepath.Base(name) == "..data" // Kubernetes swaps this link
-}
-
-// folders lists where the files of a configuration are.
-func folders(c *config.Config) map[string]bool {
-	dirs := map[string]bool{c.Dir: true}
-	for _, f := range c.Sources() {
-		dirs[filepath.Dir(f)] = true
-	}
-	return dirs
 }

@@ -30,6 +30,8 @@ type Options struct {
 	Ready    func() bool
 	// Reload loads the configuration from disk and applies it.
 	Reload func() error
+	// Organizations is what is shown of the organizations, as JSON.
+	Organizations func() (any, error)
 }
 
 // Server is the admin listener.
@@ -124,8 +126,9 @@ func (s *Server) handler() http.Handler {
 		fmt.Fprintln(w, "ready")
 	})
 	mux.HandleFunc("POST /-/reload", s.reload)
+	mux.HandleFunc("GET /-/organizations", s.organizations)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/reload (POST)\n")
+		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/organizations\n/-/reload (POST)\n")
 	})
 	return s.guard(mux)
 }
@@ -140,6 +143,17 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	}
 	w.WriteHeader(http.StatusUnprocessableEntity)
 	json.NewEncoder(w).Encode(map[string]any{"result": "refused", "error": err.Error()})
+}
+
+// organizations answers what "vazel orgs" shows.
+func (s *Server) organizations(w http.ResponseWriter, r *http.Request) {
+	all, err := s.o.Organizations()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(all)
 }
 
 // guard keeps web pages of other origins out: a browser on the operator's

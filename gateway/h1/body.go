@@ -210,8 +210,11 @@ func (b *body) readTrailers() error {
 			return badBody("in a trailer: " + bad.Detail)
 		}
 		key := textproto.CanonicalMIMEHeaderKey(string(name))
-		if forbiddenTrailers[key] || middleware.Reserved(key) {
+		if forbiddenTrailers[key] {
 			return badBody("a trailer names a field that must stand in the head")
+		}
+		if middleware.Reserved(key) {
+			continue // as from the head, and in HTTP/2: what a client says of itself goes no further
 		}
 		if trailer == nil {
 			trailer = http.Header{}

@@ -63,6 +63,12 @@ func MalformedOf(ctx context.Context) *Malformed {
 	return m
 }
 
+// WithMalformed returns a context for a request that stands for an unreadable
+// one, of any protocol.
+func WithMalformed(ctx context.Context, m *Malformed) context.Context {
+	return context.WithValue(ctx, malformedKey{}, m)
+}
+
 // errShutdown ends connections that wait for a request.
 var errShutdown = errors.New("h1: server is shutting down")
 
@@ -128,22 +134,31 @@ func (s *Server) remove(c *conn) {
 	}
 }
 
-// Shutdown ends connections that wait for a request, lets requests finish
-// until ctx ends, and closes the rest.
-func (s *Server) Shutdown(ctx context.Context) {
+// End ends connections that wait for a request, and the others after the
+// response under way, which says so. It does not wait for that. Connections that
+// come later are closed.
+func (s *Server) End() {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.stopping.Store(true)
+	for c := range s.conns {
+		if c.idle.Load() {
+			c.net.SetReadDeadline(past)
+		}
+	}
+}
+
+// Shutdown is End, but waits for the connections until ctx ends, and closes the
+// rest.
+func (s *Server) Shutdown(ctx context.Context) {
+	s.End()
+	s.mu.Lock()
 	if len(s.conns) == 0 {
 		s.mu.Unlock()
 		return
 	}
 	empty := make(chan struct{})
 	s.empty = empty
-	for c := range s.conns {
-		if c.idle.Load() {
-			c.net.SetReadDeadline(past)
-		}
-	}
 	s.mu.Unlock()
 	select {
 	case <-empty:
@@ -331,7 +346,7 @@ func (c *conn) refuse(bad *Malformed) {
 		Method: http.MethodGet, URL: &rootURL, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{}, Body: http.NoBody, Close: true, TLS: c.tls, RequestURI: "/",
 	}
-	r = r.WithContext(context.WithValue(c.ctx, malformedKey{}, bad))
+	r = r.WithContext(WithMalformed(c.ctx, bad))
 	c.handle(r)
 	c.linger()
 }
@@ -350,6 +365,7 @@ func (c *conn) handle(r *http.Request) (keep, hijacked bool) {
 		return false, true
 	}
 	if aborted {
+		c.breakOff()
 		return false, false
 	}
 	if err := w.finish(); err != nil {
@@ -377,22 +393,55 @@ func (c *conn) runHandler(w *response, r *http.Request) (aborted bool) {
 	return false
 }
 
+const (
+	lingerTime  = 2 * time.Second        // in all
+	lingerPause = 500 * time.Millisecond // without anything coming
+	lingerBytes = 16 << 20
+)
+
 // linger gives the client time to read the last response before the
 // connection closes: closing with unread input resets it, and with the reset
-// the response may be lost (RFC 9112 9.6).
+// the response may be lost (RFC 9112 9.6). A client in the middle of an upload
+// has megabytes on their way; they are thrown away without being decrypted.
 func (c *conn) linger() {
-	if tc, ok := c.net.(interface{ CloseWrite() error }); ok {
-		if tc.CloseWrite() != nil {
+	if tc, ok := c.net.(interface{ CloseWrite() error }); ok && tc.CloseWrite() != nil {
+		return
+	}
+	raw := below(c.net)
+	end := time.Now().Add(lingerTime)
+	var b [8 << 10]byte
+	for n := 0; n < lingerBytes; {
+		deadline := time.Now().Add(lingerPause)
+		if deadline.After(end) {
+			deadline = end
+		}
+		raw.SetReadDeadline(deadline)
+		m, err := raw.Read(b[:])
+		if err != nil {
 			return
 		}
+		n += m
 	}
-	c.net.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
-	var b [512]byte
-	for range 128 {
-		if _, err := c.in.src.Read(b[:]); err != nil {
-			return
-		}
+}
+
+// breakOff ends a connection in the middle of a response. It must not look like
+// an end: where the end of the connection is that of the body, only an error
+// tells a part from a whole. Not all clients miss TLS's close_notify, but all see
+// a reset.
+func (c *conn) breakOff() {
+	raw := below(c.net)
+	if t, ok := raw.(interface{ SetLinger(int) error }); ok {
+		t.SetLinger(0)
 	}
+	raw.Close()
+}
+
+// below is the connection that TLS stands on.
+func below(c net.Conn) net.Conn {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		return t.NetConn()
+	}
+	return c
 }
 
 // release returns the buffers of a connection that waits.

@@ -6,9 +6,12 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"strconv"
 	"time"
 
 	"go.uber.org/zap"
@@ -101,15 +104,17 @@ func (m *Manager) newPool(c *PoolConfig, files tlsFiles) (*Pool, error) {
 	if len(c.URLs) == 0 {
 		return nil, fmt.Errorf("there are no upstreams")
 	}
+	var err error
+	if p.material, err = loadTLS(s.UpstreamTLS, files); err != nil {
+		return nil, err
+	}
 	for _, u := range c.URLs {
 		o, err := parseURL(u)
 		if err != nil {
 			return nil, err
 		}
 		if o.https {
-			if o.tls, err = clientTLS(s.UpstreamTLS, files, o); err != nil {
-				return nil, err
-			}
+			o.tls = clientTLS(p.material, o)
 		}
 		if err := p.protocol(o, s.UpstreamProtocol); err != nil {
 			return nil, err
@@ -146,9 +151,74 @@ func (p *Pool) protocol(o *origin, name string) error {
 	return nil
 }
 
+// authorities reads a PEM file whole: one that is damaged is not half believed.
+func authorities(b []byte) (l []*x509.Certificate, err error) {
+	for {
+		var block *pem.Block
+		if block, b = pem.Decode(b); block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d: %w", len(l)+1, err)
+		}
+		l = append(l, c)
+	}
+	if len(l) == 0 {
+		return nil, errors.New("it holds no PEM certificate")
+	}
+	return l, nil
+}
+
+// tlsMaterial is an UpstreamTLS with its files.
+type tlsMaterial struct {
+	UpstreamTLS
+	authorities []*x509.Certificate // none: the system's
+	own         *tls.Certificate    // nil: none is shown
+}
+
+func loadTLS(c *UpstreamTLS, f tlsFiles) (m tlsMaterial, err error) {
+	if c == nil {
+		return m, nil
+	}
+	m.UpstreamTLS = *c
+	if c.CA != "" {
+		if m.authorities, err = authorities(f.ca); err != nil {
+			return m, fmt.Errorf("upstream_tls: ca: %s: %w", c.CA, err)
+		}
+	}
+	if c.Cert != "" {
+		pair, err := tls.X509KeyPair(f.cert, f.key)
+		if err != nil {
+			return m, fmt.Errorf("upstream_tls: cert and key: %w", err)
+		}
+		m.own = &pair
+	}
+	return m, nil
+}
+
+// Certificates calls show for each certificate from files that p uses: those of
+// upstreams' authorities (kind "ca"), and the one that is shown to upstreams
+// ("upstream"). Their names are those of the files.
+func (p *Pool) Certificates(show func(kind, name string, c *x509.Certificate)) {
+	for i, ca := range p.material.authorities {
+		name := p.material.CA
+		if i > 0 {
+			name += "/" + strconv.Itoa(i+1)
+		}
+		show("ca", name, ca)
+	}
+	if own := p.material.own; own != nil {
+		show("upstream", p.material.Cert, own.Leaf)
+	}
+}
+
 // clientTLS is how o is verified: its chain and its name, before anything is
 // sent to it.
-func clientTLS(c *UpstreamTLS, f tlsFiles, o *origin) (*tls.Config, error) {
+func clientTLS(m tlsMaterial, o *origin) *tls.Config {
 	t := &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		ServerName: o.serverName(),
@@ -157,24 +227,17 @@ func clientTLS(c *UpstreamTLS, f tlsFiles, o *origin) (*tls.Config, error) {
 		// trust: that makes a new pool with a cache of its own.
 		ClientSessionCache: tls.NewLRUClientSessionCache(64),
 	}
-	if c == nil {
-		return t, nil
+	if m.ServerName != "" {
+		t.ServerName = m.ServerName
 	}
-	if c.ServerName != "" {
-		t.ServerName = c.ServerName
-	}
-	if c.CA != "" {
+	if m.authorities != nil {
 		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(f.ca) {
-			return nil, fmt.Errorf("upstream_tls: ca: %s holds no PEM certificate", c.CA)
+		for _, ca := range m.authorities {
+			t.RootCAs.AddCert(ca)
 		}
 	}
-	if c.Cert != "" {
-		pair, err := tls.X509KeyPair(f.cert, f.key)
-		if err != nil {
-			return nil, fmt.Errorf("upstream_tls: cert and key: %w", err)
-		}
-		t.Certificates = []tls.Certificate{pair}
+	if m.own != nil {
+		t.Certificates = []tls.Certificate{*m.own}
 	}
-	return t, nil
+	return t
 }

@@ -23,6 +23,7 @@ type Pool struct {
 	dial        func(ctx context.Context, network, address string) (net.Conn, error)
 
 	origins        []*origin
+	material       tlsMaterial
 	leastConns     bool
 	maxConnections int
 	connectTimeout time.Duration

@@ -1,0 +1,532 @@
+package h2
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+)
+
+// transport is a *tls.Conn.
+type transport interface {
+	net.Conn
+	NetConn() net.Conn
+	CloseWrite() error
+	ConnectionState() tls.ConnectionState
+}
+
+// Conn is a TLS connection between the client and the server. It follows the
+// frames that the server reads and writes, and looks into few of them. Read
+// belongs to one goroutine, as the server uses it.
+type Conn struct {
+	transport
+	server *Server
+	ctx    context.Context
+
+	// Of the goroutine that reads.
+	small   [headLen + 8]byte // a frame's head, and the payload of the shortest ones
+	buf     *[bufLen]byte     // a frame that is looked into; nil most of the time
+	out     []byte            // what the server gets next
+	left    int               // bytes to pass on after out
+	after   []byte            // what the server gets after them
+	block   *block
+	started bool   // timer runs
+	max     uint32 // highest stream of the client
+
+	known atomic.Uint32 // highest stream that the server knows of
+
+	mu     sync.Mutex
+	resets Budget
+	frames Budget
+	bodies map[uint32]int64 // of open streams: bytes that are due; -1 if not known
+	window int64            // that the client opened for the connection
+	first  int64            // that it opens for each stream
+	err    error            // what the server gets once the guard has ended the connection
+	closed bool
+	timer  *time.Timer // of HeaderTimeout
+
+	wmu     sync.Mutex // held while the connection is written to
+	whead   [headLen]byte
+	whave   int // bytes of whead
+	wframe  frame
+	wleft   int     // bytes of wframe's payload to come
+	wcode   [4]byte // of RST_STREAM
+	pending []byte  // the guard's own frames, until one of the server's ends
+}
+
+// poison is a field that no request can have: a literal with the name "A".
+// Added to a header block, it makes the server treat the request as malformed
+// (RFC 9113 8.1.1) and keeps its HPACK table as it has to be.
+var poison = [...]byte{0x00, 0x01, 'A', 0x00}
+
+const bufLen = headLen + maxFrame + len(poison)
+
+var buffers = sync.Pool{New: func() any { return new([bufLen]byte) }}
+
+// prefaceLen is the length of what a client sends before its first frame.
+const prefaceLen = len(http2.ClientPreface)
+
+// Conn makes a connection of s. tc has shaken hands.
+func (s *Server) Conn(tc *tls.Conn) *Conn {
+	now := time.Now()
+	return &Conn{
+		transport: tc, server: s, ctx: context.Background(), left: prefaceLen,
+		resets: newBudget(resetsAtOnce, resetsPerSecond, now),
+		frames: newBudget(framesAtOnce, framesPerSecond, now),
+		window: 65535, first: 65535,
+	}
+}
+
+// Read hands the server what the client sent, frame by frame.
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	for {
+		switch {
+		case len(c.out) > 0:
+			n := copy(p, c.out)
+			c.out = c.out[n:]
+			return n, nil
+		case c.left > 0:
+			n, err := c.transport.Read(p[:min(len(p), c.left)])
+			c.left -= n
+			return n, err
+		case len(c.after) > 0:
+			c.out, c.after = c.after, nil
+			continue
+		}
+		if c.buf != nil {
+			buffers.Put(c.buf)
+			c.buf = nil
+		}
+		if err := c.next(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// next reads the head of a frame and decides what the server gets.
+func (c *Conn) next() error {
+	head := c.small[:headLen]
+	if err := c.readSlow(head); err != nil {
+		return err
+	}
+	f := parseFrame((*[headLen]byte)(head))
+	if f.length > maxFrame {
+		return c.fail(codeFrameSize, "protocol_error")
+	}
+	if c.block != nil && c.block.open && (f.kind != frameContinuation || f.stream != c.block.stream) {
+		return c.fail(codeProtocol, "protocol_error")
+	}
+	switch f.kind {
+	case frameData:
+		return c.data(f)
+	case frameHeaders, frameContinuation:
+		return c.headers(f)
+	case frameSettings:
+		return c.settings(f)
+	}
+	return c.control(f)
+}
+
+// readSlow fills p. If that takes more than one read, and once the block is
+// open, HeaderTimeout is counted.
+func (c *Conn) readSlow(p []byte) error {
+	if len(p) == 0 {
+		return nil
+	}
+	n, err := c.transport.Read(p)
+	if err != nil {
+		return err
+	}
+	if n < len(p) {
+		c.startTimer()
+		if _, err = io.ReadFull(c.transport, p[n:]); err != nil {
+			return err
+		}
+	}
+	if c.started && (c.block == nil || !c.block.open) {
+		c.stopTimer()
+	}
+	return nil
+}
+
+func (c *Conn) startTimer() {
+	if c.started {
+		return
+	}
+	c.started = true
+	limit := c.server.o.Limits.HeaderTimeout
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.timer == nil {
+		c.timer = time.AfterFunc(limit, func() { c.transport.SetReadDeadline(time.Unix(1, 0)) })
+		return
+	}
+	c.timer.Reset(limit)
+}
+
+// stopTimer is called after a read that succeeded. If the time is up just now,
+// the next read fails.
+func (c *Conn) stopTimer() {
+	c.started = false
+	c.timer.Stop()
+}
+
+// pass hands f and its payload on as they are.
+func (c *Conn) pass(f frame) {
+	c.out, c.left = c.small[:headLen], f.length
+}
+
+// refused reports whether f is of a stream that the server knows nothing of,
+// because its request was malformed.
+func (c *Conn) refused(f frame) bool { return f.stream > c.known.Load() && f.stream <= c.max }
+
+func (c *Conn) data(f frame) error {
+	if c.refused(f) {
+		// The client may have sent it before it learned of the refusal.
+		if _, err := io.CopyN(io.Discard, c.transport, int64(f.length)); err != nil {
+			return err
+		}
+		if f.length > 0 {
+			c.inject(windowUpdate(f.length))
+		}
+		return c.pay(1)
+	}
+	c.pass(f)
+	n := f.length
+	if f.has(flagPadded) {
+		if n == 0 {
+			return c.fail(codeFrameSize, "protocol_error")
+		}
+		if err := c.readSlow(c.small[headLen : headLen+1]); err != nil {
+			return err
+		}
+		c.out, c.left = c.small[:headLen+1], f.length-1
+		if n -= 1 + int(c.small[headLen]); n < 0 {
+			return c.fail(codeProtocol, "protocol_error")
+		}
+	}
+	end := f.has(flagEndStream)
+	c.mu.Lock()
+	if n > 0 {
+		c.frames.Earn(earnReceived)
+	}
+	due, open := c.bodies[f.stream]
+	if open && due >= 0 {
+		due -= int64(n)
+		c.bodies[f.stream] = due // the server ends streams that are longer than announced
+		end = end || due < 0
+	}
+	if open && end {
+		delete(c.bodies, f.stream)
+	}
+	c.mu.Unlock()
+	if open && due > 0 && f.has(flagEndStream) {
+		// Shorter than announced (RFC 9113 8.1.1). To the server this looks like
+		// trailers that do not end the stream, which is a stream error too.
+		f.flags &^= flagEndStream
+		f.put(c.small[:])
+		c.after = make([]byte, headLen)
+		frame{kind: frameHeaders, flags: flagEndHeaders, stream: f.stream}.put(c.after)
+	}
+	if n == 0 && !end {
+		return c.pay(1)
+	}
+	return nil
+}
+
+// headers looks into a part of a header block.
+func (c *Conn) headers(f frame) error {
+	if f.stream == 0 || f.stream%2 == 0 {
+		return c.fail(codeProtocol, "protocol_error")
+	}
+	if c.block == nil {
+		// Room for the fields that a head of MaxHeader bytes has in HTTP/1.1: the
+		// server counts 32 bytes for each of ten.
+		c.block = newBlock(c.server.o.Limits.MaxHeader + 320)
+	}
+	b := c.block
+	if f.kind == frameHeaders {
+		b.begin(f)
+	} else if !b.open {
+		return c.fail(codeProtocol, "protocol_error")
+	}
+	b.open = !f.has(flagEndHeaders)
+	if b.open {
+		c.startTimer()
+	}
+	if c.buf == nil {
+		c.buf = buffers.Get().(*[bufLen]byte)
+	}
+	buf := c.buf[:]
+	copy(buf, c.small[:headLen])
+	payload := buf[headLen : headLen+f.length]
+	if err := c.readSlow(payload); err != nil {
+		return err
+	}
+	fragment, ok := f.fragment(payload)
+	if !ok {
+		return c.fail(codeProtocol, "protocol_error")
+	}
+	if f.kind == frameContinuation {
+		// Twice what a list of the largest size needs, in frames of at least 1 KiB
+		// on the average, is more than any client sends (CVE-2023-45288).
+		if b.frames++; b.frames > 8+b.most>>10 {
+			return c.fail(codeEnhanceYourCalm, "continuation_flood")
+		}
+	}
+	if b.bytes += len(fragment); b.bytes > 2*b.most {
+		return c.fail(codeEnhanceYourCalm, "continuation_flood")
+	}
+	switch _, err := b.decoder.Write(fragment); {
+	case errors.Is(err, hpack.ErrStringLength): // the table is lost with it
+		c.tell(431, "header_too_large", "a field is too large")
+		return c.fail(codeEnhanceYourCalm, "header_too_large")
+	case err != nil:
+		return c.fail(codeCompression, "protocol_error")
+	}
+	c.out = buf[:headLen+f.length]
+	if b.open {
+		return nil
+	}
+	if c.started {
+		c.stopTimer()
+	}
+	if b.decoder.Close() != nil {
+		return c.fail(codeCompression, "protocol_error")
+	}
+	if !c.judge() {
+		return nil
+	}
+	// The frame anew: without padding and priority, and with a field that makes
+	// the server see what the guard saw.
+	n := copy(payload, fragment)
+	n += copy(buf[headLen+n:], poison[:])
+	if n > maxFrame {
+		return c.fail(codeProtocol, "protocol_error")
+	}
+	f.flags &^= flagPadded | flagPriority
+	f.length = n
+	f.put(buf)
+	c.out = buf[:headLen+n]
+	return nil
+}
+
+// judge decides on a whole header block, and reports whether it is malformed.
+func (c *Conn) judge() (malformed bool) {
+	b := c.block
+	if b.stream > c.max {
+		c.max = b.stream
+		bad := b.request()
+		if bad != nil {
+			c.tell(400, bad.reason, bad.detail)
+			return true
+		}
+		c.known.Store(b.stream)
+		if b.tooLarge {
+			c.tell(431, "header_too_large", "the header list is too large")
+		}
+		if !b.ended {
+			c.mu.Lock()
+			if c.bodies == nil {
+				c.bodies = map[uint32]int64{}
+			}
+			c.bodies[b.stream] = b.length
+			c.mu.Unlock()
+		}
+		return false
+	}
+	if b.stream > c.known.Load() {
+		return true // of a request that was malformed
+	}
+	c.mu.Lock()
+	due, open := c.bodies[b.stream]
+	delete(c.bodies, b.stream)
+	c.mu.Unlock()
+	return open && (b.trailers() != nil || due > 0)
+}
+
+func (c *Conn) tell(status int, reason, detail string) {
+	if c.server.o.Refused != nil {
+		cs := c.ConnectionState()
+		c.server.o.Refused(c.ctx, Refusal{Method: c.block.method, Status: status, Reason: reason, Detail: detail, TLS: &cs})
+	}
+}
+
+// maxSettings is how many settings the server takes in one frame.
+const maxSettings = 100
+
+// settings collapses repeated parameters to their last value, which is what
+// processing them in order comes to (RFC 9113 6.5.3).
+func (c *Conn) settings(f frame) error {
+	if f.has(flagAck) {
+		c.pass(f)
+		return c.pay(1)
+	}
+	if f.length%6 != 0 || f.length > 6*maxSettings || f.stream != 0 {
+		c.pass(f) // the server ends the connection for it
+		return c.pay(costSettings)
+	}
+	if c.buf == nil {
+		c.buf = buffers.Get().(*[bufLen]byte)
+	}
+	buf := c.buf[:]
+	copy(buf, c.small[:headLen])
+	payload := buf[headLen : headLen+f.length]
+	if err := c.readSlow(payload); err != nil {
+		return err
+	}
+	var kept []http2.Setting
+	for p := payload; len(p) > 0; p = p[6:] {
+		s := http2.Setting{ID: http2.SettingID(binary.BigEndian.Uint16(p)), Val: binary.BigEndian.Uint32(p[2:])}
+		if s.Valid() != nil {
+			c.out = buf[:headLen+f.length] // as it is: the server says what is wrong
+			return c.pay(costSettings)
+		}
+		kept = append(slices.DeleteFunc(kept, func(k http2.Setting) bool { return k.ID == s.ID }), s)
+	}
+	f.length = 6 * len(kept)
+	f.put(buf)
+	for i, s := range kept {
+		binary.BigEndian.PutUint16(payload[6*i:], uint16(s.ID))
+		binary.BigEndian.PutUint32(payload[6*i+2:], s.Val)
+		if s.ID == http2.SettingInitialWindowSize {
+			c.mu.Lock()
+			c.first = int64(s.Val)
+			c.mu.Unlock()
+		}
+	}
+	c.out = buf[:headLen+f.length]
+	return c.pay(costSettings)
+}
+
+// control lets frames through that are of no use by themselves.
+func (c *Conn) control(f frame) error {
+	if f.length > 8 {
+		c.pass(f)
+		return c.pay(1)
+	}
+	payload := c.small[headLen : headLen+f.length]
+	if err := c.readSlow(payload); err != nil {
+		return err
+	}
+	c.out = c.small[:headLen+f.length]
+	switch f.kind {
+	case frameRSTStream:
+		if c.refused(f) {
+			c.out = nil
+		}
+		c.mu.Lock()
+		delete(c.bodies, f.stream)
+		ok := c.resets.Take(1)
+		c.mu.Unlock()
+		if !ok {
+			return c.fail(codeEnhanceYourCalm, "reset_flood")
+		}
+	case frameWindowUpdate:
+		if c.refused(f) {
+			c.out = nil
+		}
+		if f.stream == 0 && f.length == 4 {
+			c.mu.Lock()
+			c.window += int64(binary.BigEndian.Uint32(payload) & (1<<31 - 1))
+			c.mu.Unlock()
+		}
+	}
+	return c.pay(1)
+}
+
+// pay takes n frames from the budget.
+func (c *Conn) pay(n int) error {
+	c.mu.Lock()
+	ok := c.frames.Take(n)
+	c.mu.Unlock()
+	if !ok {
+		return c.fail(codeEnhanceYourCalm, "frame_flood")
+	}
+	return nil
+}
+
+// errEnded is what the server gets from a connection that the guard ended.
+var errEnded = errors.New("h2: connection ended by the guard")
+
+// fail ends the connection with a GOAWAY.
+func (c *Conn) fail(code uint32, why string) error {
+	c.out, c.after, c.left = nil, nil, 0
+	c.end(why)
+	// A write that waits for the client must not be waited for.
+	if c.wmu.TryLock() {
+		if c.whave == 0 && c.wleft == 0 {
+			c.lastWords(code)
+		}
+		c.wmu.Unlock()
+	}
+	return errEnded
+}
+
+// end notes why the connection ends.
+func (c *Conn) end(why string) {
+	c.mu.Lock()
+	first := c.err == nil
+	c.err = errEnded
+	c.mu.Unlock()
+	if first && c.server.o.Ended != nil {
+		c.server.o.Ended(c.ctx, why)
+	}
+}
+
+// lastWords writes GOAWAY; wmu must be held, and no frame be half written.
+func (c *Conn) lastWords(code uint32) {
+	c.transport.SetWriteDeadline(time.Now().Add(time.Second))
+	c.transport.Write(goAway(c.known.Load(), code))
+}
+
+// Close closes the connection. After a GOAWAY of the guard's own, the client
+// gets a moment to read it: closing with unread input would reset the
+// connection, and with it take back what was sent.
+func (c *Conn) Close() error {
+	c.mu.Lock()
+	linger := c.err != nil && !c.closed
+	c.closed = true
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.mu.Unlock()
+	if linger {
+		c.linger()
+	}
+	return c.transport.Close()
+}
+
+func (c *Conn) linger() {
+	if c.CloseWrite() != nil {
+		return
+	}
+	raw := c.NetConn()
+	raw.SetReadDeadline(time.Now().Add(200 * time.Millisecond))
+	var b [4 << 10]byte
+	for range 64 {
+		if _, err := raw.Read(b[:]); err != nil {
+			return
+		}
+	}
+}
+
+// Starved reports whether the client's windows are so small that the end of a
+// short response may not fit. To be asked while a handler runs.
+func (c *Conn) Starved() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.first < maxFrame || c.window < maxFrame
+}
