@@ -47,12 +47,10 @@ func (t *tree) collect(s *source) {
 		_, all := get(s.root, kind.key)
 		pairs(all, func(k, v *yaml.Node) {
 			if !validName(k.Value) {
-				p := t.problem(k, "%s %q: a name has letters, digits, - and _ and begins with a letter or digit", kind.one, k.Value)
-				t.show(p, k, "")
+				t.problem(k, "%s %q: a name has letters, digits, - and _, begins with a letter or digit, and has at most 63 of them", kind.one, k.Value)
 			}
 			if first := kind.in[k.Value]; first != nil && t.file[first] != s {
-				p := t.problem(k, "%s %q is already defined in %s", kind.one, k.Value, t.at(t.keys[first]))
-				t.show(p, k, "")
+				t.conflict(k, first, "%s %q is already defined in %s", kind.one, k.Value, t.at(t.keys[first]))
 				return
 			}
 			t.keys[v] = k
@@ -71,8 +69,7 @@ func (t *tree) decodeDropIn(s *source) {
 		default:
 			for _, known := range fieldsOf(reflect.TypeFor[File]()) {
 				if known.name == k.Value {
-					p := t.problem(k, "%q belongs in the main file; drop-in files hold organizations, profiles and services", k.Value)
-					t.show(p, k, "")
+					t.problem(k, "%q belongs in the main file; drop-in files hold organizations, profiles and services", k.Value)
 				}
 			}
 		}
@@ -88,24 +85,22 @@ func (t *tree) decodeDropIn(s *source) {
 func (t *tree) checkDelegation(s *source, pattern string, d Delegation) {
 	for _, key := range []string{"organizations", "profiles"} {
 		if k, _ := get(s.root, key); k != nil {
-			p := t.problem(k, "%q is not delegated to %s, which may define only services of owner %q", key, pattern, d.Owner)
-			t.show(p, k, "")
+			t.problem(k, "%q is not delegated to %s, which may define only services of owner %q", key, pattern, d.Owner)
 		}
 	}
 	_, services := get(s.root, "services")
 	pairs(services, func(k, v *yaml.Node) {
 		if _, owner := get(v, "owner"); owner == nil || owner.Value != d.Owner {
-			p := t.problem(k, "service %q: files of %s may define only services of owner %q", k.Value, pattern, d.Owner)
-			t.show(p, k, "")
+			t.problem(k, "service %q: files of %s may define only services of owner %q", k.Value, pattern, d.Owner)
 		}
 		_, hosts := get(v, "hosts")
 		if hosts == nil {
 			return
 		}
 		for _, h := range hosts.Content {
-			if !slices.ContainsFunc(d.Hosts, func(p string) bool { return hostFits(p, strings.ToLower(h.Value)) }) {
-				p := t.problem(h, "host %q is not delegated to %s; its hosts are %s", h.Value, pattern, strings.Join(d.Hosts, ", "))
-				t.show(p, h, "")
+			host, err := canonicalHost(h.Value)
+			if err == nil && !slices.ContainsFunc(d.Hosts, func(p string) bool { return hostFits(p, host) }) {
+				t.problem(h, "host %q is not delegated to %s; its hosts are %s", h.Value, pattern, strings.Join(d.Hosts, ", "))
 			}
 		}
 	})
@@ -113,6 +108,10 @@ func (t *tree) checkDelegation(s *source, pattern string, d Delegation) {
 
 // hostFits reports whether a delegated pattern covers a host or pattern.
 func hostFits(pattern, host string) bool {
+	pattern, err := canonicalHost(pattern)
+	if err != nil {
+		return false
+	}
 	if pattern == host {
 		return true
 	}
@@ -302,8 +301,7 @@ func (t *tree) buildRoute(s *Service, n *yaml.Node, e RouteEntry, service *yaml.
 
 func (t *tree) takeRouteName(name string, at, n *yaml.Node) {
 	if first := t.routes[name]; first != nil {
-		p := t.problem(at, "route name %q is already taken in %s", name, t.at(first))
-		t.show(p, at, "")
+		t.conflict(at, first, "route name %q is already taken in %s", name, t.at(first))
 		return
 	}
 	t.routes[name] = n
@@ -312,7 +310,7 @@ func (t *tree) takeRouteName(name string, at, n *yaml.Node) {
 // wordsOf lists the nodes of a word or list of words.
 func wordsOf(n *yaml.Node) []*yaml.Node {
 	switch {
-	case n == nil:
+	case n == nil || n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		return nil
 	case n.Kind == yaml.ScalarNode:
 		return []*yaml.Node{n}
@@ -322,13 +320,26 @@ func wordsOf(n *yaml.Node) []*yaml.Node {
 	return nil
 }
 
-// undefined notes a name that stands for nothing.
+// conflict notes a mistake at n that is one only because of first, which may
+// stand in another file.
+func (t *tree) conflict(n, first *yaml.Node, format string, args ...any) {
+	p := t.problem(n, format, args...)
+	if s := t.file[first]; s != nil && s != t.file[n] {
+		p.other = s.path
+	}
+}
+
+// undefined notes a name that stands for nothing. While a file can't be read,
+// the name may be defined there, and only that file is to blame.
 func (t *tree) undefined(n *yaml.Node, kind string, in map[string]*yaml.Node) {
+	if n.Kind != yaml.ScalarNode || t.noted(n) || slices.ContainsFunc(t.sources, func(s *source) bool { return s.root == nil && !s.valid }) {
+		return
+	}
 	message := fmt.Sprintf("%s %q is not defined", kind, n.Value)
 	if s := suggest(n.Value, slices.Sorted(maps.Keys(in))); s != "" {
 		message += fmt.Sprintf("; did you mean %q (%s)?", s, t.at(t.keys[in[s]]))
 	} else if len(in) == 0 {
 		message += fmt.Sprintf("; no %s is", kind)
 	}
-	t.problem(n, "%s", message)
+	t.bare(n, "%s", message)
 }
