@@ -92,3 +92,22 @@ func Ambiguities(all map[string]Organization) (l []Ambiguity) {
 	}
 	return l
 }
+
+// CheckList says what is wrong with a file that holds the revocation list of
+// one of the authorities.
+func CheckList(file string, authorities []string) error {
+	l := &list{}
+	for _, path := range authorities {
+		cas, err := loadCAs(path)
+		if err != nil {
+			return nil // a mistake of its own
+		}
+		l.cas = append(l.cas, cas...)
+	}
+	b, fetched, err := readDated(file)
+	if err != nil {
+		return err
+	}
+	_, err = l.parse(b, fetched)
+	return err
+}
