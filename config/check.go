@@ -610,6 +610,9 @@ func (t *tree) checkAccess(n *yaml.Node, where string, s *Service, merged *yaml.
 	}
 	for _, r := range s.Routes {
 		r.Policy.MTLS = s.Policy.MTLS
+		if r.Settings[0].Key == "mtls" && mtls == nil && s.Policy.MTLS == certs.MTLSRequired {
+			r.Settings[0].Value, r.Settings[0].From = "required", "allow, which implies it"
+		}
 	}
 	if s.Policy.MTLS == certs.MTLSOff {
 		if _, r := get(merged, "rate_limit"); r != nil {

@@ -28,6 +28,7 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 	if n.Kind != yaml.MappingNode {
 		return
 	}
+	t.level(n, strings.ReplaceAll(where, "\"", ""))
 	if k, v := get(n, "mtls"); v != nil {
 		if at == levelRoute {
 			t.problem(k, "mtls belongs to the service, for it is decided with the host; routes narrow with allow")

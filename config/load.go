@@ -65,6 +65,8 @@ type Service struct {
 	Upstreams []string
 	Policy    Policy
 	Routes    []*Route // at least one
+
+	At Position `json:"-"` // where it is defined
 }
 
 // Route is one route with the settings of all its levels merged.
@@ -79,6 +81,9 @@ type Route struct {
 	// OwnRateLimit and OwnConcurrency say that rate_limit and concurrency stand
 	// in the route itself, so that their counts are its own.
 	OwnRateLimit, OwnConcurrency bool
+
+	At       Position  `json:"-"` // where it is defined
+	Settings []Setting `json:"-"` // its policy, and where each part comes from
 }
 
 // Load reads the node's configuration at path: a file, or a folder with

@@ -29,6 +29,7 @@ type tree struct {
 	routes                            map[string]*yaml.Node // where each route name was taken
 	leaves                            []*x509.Certificate   // server certificates from files
 	kept                              bool                  // files of a certificate can't be used, and the former one is served
+	levels                            map[*yaml.Node]string // whose each value of a policy is
 }
 
 // collect takes the objects of a file.
@@ -196,6 +197,18 @@ func merge(lower, upper *yaml.Node) *yaml.Node {
 	return out
 }
 
+// level notes for whom a policy was written: which profile, service or route its
+// values come from.
+func (t *tree) level(n *yaml.Node, name string) {
+	if t.levels == nil {
+		t.levels = map[*yaml.Node]string{}
+	}
+	pairs(n, func(_, v *yaml.Node) {
+		t.levels[v] = name
+		pairs(v, func(_, inner *yaml.Node) { t.levels[inner] = name })
+	})
+}
+
 // overlay is one level of two mappings.
 func overlay(lower, upper *yaml.Node) *yaml.Node {
 	out := &yaml.Node{Kind: yaml.MappingNode, Line: upper.Line, Column: upper.Column}
@@ -231,7 +244,7 @@ func (t *tree) buildService(name string, n, defaults *yaml.Node) {
 	t.quiet++
 	t.decode(n, reflect.ValueOf(&e).Elem(), where)
 	t.quiet--
-	s := &Service{Name: name, Owner: e.Owner, Upstreams: e.Upstreams}
+	s := &Service{Name: name, Owner: e.Owner, Upstreams: e.Upstreams, At: t.position(t.keys[n])}
 	t.checkOwner(n, where, e.Owner)
 	t.checkHosts(n, where, s)
 	t.checkPolicy(n, where, levelService)
@@ -254,7 +267,8 @@ func (t *tree) buildService(name string, n, defaults *yaml.Node) {
 		if routes != nil && routes.Kind == yaml.SequenceNode {
 			t.problem(routes, "%s: routes is empty; leave it out, and the service is one route", where)
 		}
-		s.Routes = []*Route{{Name: name, Paths: []string{"/"}, Policy: s.Policy}}
+		s.Routes = []*Route{{Name: name, Paths: []string{"/"}, Policy: s.Policy, At: s.At}}
+		s.Routes[0].Settings = t.settings(merged)
 		t.takeRouteName(name, t.keys[n], n)
 	} else if routes.Kind == yaml.SequenceNode {
 		for i, rn := range routes.Content {
@@ -291,7 +305,9 @@ func (t *tree) buildRoute(s *Service, n *yaml.Node, e RouteEntry, service *yaml.
 	where := fmt.Sprintf("route %q", r.Name)
 	t.checkPolicy(n, where, levelRoute)
 	t.checkRoute(n, where, r)
-	r.Policy = t.effective(merge(service, n))
+	merged := merge(service, n)
+	r.Policy = t.effective(merged)
+	r.At, r.Settings = t.position(n), t.settings(merged)
 	_, own := get(n, "rate_limit")
 	r.OwnRateLimit = own != nil
 	_, own = get(n, "concurrency")

@@ -47,6 +47,7 @@ type Gateway struct {
 	snapshot   atomic.Pointer[snapshot]
 	serverLog  *log.Logger    // of net/http
 	served     sync.WaitGroup // connections from their acceptance on; those of HTTP/2 until their handshake is done
+	rehearsal  bool           // routes end before their upstreams
 
 	base     context.Context // of every connection; ends after the drain
 	cancel   context.CancelFunc
@@ -60,6 +61,19 @@ type Gateway struct {
 
 // New makes a Gateway. It opens nothing.
 func New(o Options) (*Gateway, error) {
+	g, err := newGateway(o)
+	if err != nil {
+		return nil, err
+	}
+	g.sockets.open = map[string]*socket{}
+	if g.sockets.inherited, err = inherit(); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// newGateway makes a Gateway without sockets.
+func newGateway(o Options) (*Gateway, error) {
 	g := &Gateway{log: o.Log, serverLog: newServerLog(o.Log), started: time.Now().UTC().Round(0), stopping: make(chan struct{})}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	g.metrics = newMetrics(o.Registerer, o.Version)
@@ -74,10 +88,6 @@ func New(o Options) (*Gateway, error) {
 	g.certs.OnTrustChange(g.trustChanged)
 	g.handler = g.observer.Handler(http.HandlerFunc(g.handle))
 	g.redirector = g.observer.Handler(g.certs.HTTPChallenge(http.HandlerFunc(g.redirect)))
-	g.sockets.open = map[string]*socket{}
-	if g.sockets.inherited, err = inherit(); err != nil {
-		return nil, err
-	}
 	return g, nil
 }
 

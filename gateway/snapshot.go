@@ -190,6 +190,8 @@ func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.
 		end = redirectRoute(rc.Redirect, prefix)
 	case pool == nil:
 		return nil, fmt.Errorf("the service has no upstreams")
+	case g.rehearsal:
+		end = noUpstream(rewritePath(rc.Rewrite, prefix))
 	default:
 		end = pool.Handler(proxy.RouteConfig{Settings: rc.Policy.Settings, Outbound: outbound, Path: rewritePath(rc.Rewrite, prefix)})
 	}

@@ -98,7 +98,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 		return err
 	}
 	r := &reloader{gateway: g, path: o.Config, current: cfg, read: cfg.Read, log: log}
-	a, err := admin.Listen(cfg.Admin, admin.Options{Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload, Organizations: func() (any, error) { return g.Organizations() }})
+	a, err := admin.Listen(cfg.Admin, admin.Options{Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload, Effective: r.effective, Organizations: func() (any, error) { return g.Organizations() }})
 	if err != nil {
 		return err
 	}
@@ -198,6 +198,19 @@ func (r *reloader) reload() error {
 	r.current = next
 	r.log.Info("configuration applied", zap.String("hash", next.Hash), zap.Duration("took", time.Since(start)))
 	return nil
+}
+
+// effective is the configuration in force.
+func (r *reloader) effective() any {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return runningConfig{r.current.Hash, r.current.Effective()}
+}
+
+// runningConfig is what the admin listener shows of a configuration.
+type runningConfig struct {
+	Hash   string         `json:"hash"`
+	Config map[string]any `json:"config"`
 }
 
 func (r *reloader) onSignal(ctx context.Context, hup <-chan os.Signal) {

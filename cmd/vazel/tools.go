@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/vazel-gateway/vazel/config"
+	"github.com/vazel-gateway/vazel/gateway"
 )
 
 func checkCommand(_ context.Context, args []string, out, errs io.Writer) error {
@@ -30,6 +31,12 @@ func checkCommand(_ context.Context, args []string, out, errs io.Writer) error {
 	}
 	c, err := config.Load(*path)
 	var all *config.Errors
+	if err == nil { // what only the gateway's own parts find
+		var re *gateway.Rehearsal
+		if re, err = gateway.Rehearse(c); err == nil {
+			re.Close()
+		}
+	}
 	if *asJSON {
 		if err != nil && !errors.As(err, &all) {
 			all = &config.Errors{Problems: []config.Problem{{Message: err.Error()}}}

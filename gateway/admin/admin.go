@@ -32,6 +32,8 @@ type Options struct {
 	Reload func() error
 	// Organizations is what is shown of the organizations, as JSON.
 	Organizations func() (any, error)
+	// Effective is the configuration in force, with secrets as references.
+	Effective func() any
 }
 
 // Server is the admin listener.
@@ -125,12 +127,26 @@ func (s *Server) handler() http.Handler {
 		}
 		fmt.Fprintln(w, "ready")
 	})
+	mux.HandleFunc("GET /-/config", s.config)
 	mux.HandleFunc("POST /-/reload", s.reload)
 	mux.HandleFunc("GET /-/organizations", s.organizations)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/organizations\n/-/reload (POST)\n")
+		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/config\n/-/organizations\n/-/reload (POST)\n")
 	})
 	return s.guard(mux)
+}
+
+// config shows what is in force.
+func (s *Server) config(w http.ResponseWriter, r *http.Request) {
+	if s.o.Effective == nil {
+		http.NotFound(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	enc.SetEscapeHTML(false)
+	enc.Encode(s.o.Effective())
 }
 
 // reload answers with every mistake that kept the configuration from being applied.
