@@ -176,7 +176,7 @@ func (d *differ) routes(path string, was, is map[string]any, service []Change) {
 			var why []string
 			for _, c := range inner.changes {
 				if c.Weakened != "" {
-					why = append(why, c.Weakened)
+					why = append(why, strings.TrimPrefix(c.Path, at+".")+": "+c.Weakened)
 				}
 			}
 			c := Change{Path: at, Weakened: strings.Join(why, "; ")}

@@ -10,9 +10,10 @@ import (
 
 // Format spells a configuration file the usual way: two spaces for each level,
 // one between value and comment. Comments, order and meaning stay as they are.
-func Format(src []byte) ([]byte, error) {
+// name is how errors call the file.
+func Format(name string, src []byte) ([]byte, error) {
 	l := &loader{file: map[*yaml.Node]*source{}}
-	s := &source{path: "input", valid: true}
+	s := &source{path: name, valid: true}
 	l.sources = append(l.sources, s)
 	l.parse(s, src)
 	if err := l.finish(); err != nil {

@@ -123,11 +123,11 @@ func TestFormat(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		once, err := Format(b)
+		once, err := Format(f, b)
 		if err != nil {
 			t.Fatalf("%s: %v", f, err)
 		}
-		twice, err := Format(once)
+		twice, err := Format(f, once)
 		if err != nil || !bytes.Equal(once, twice) {
 			t.Errorf("%s: formatting twice is not the same as once: %v", f, err)
 		}
@@ -178,8 +178,8 @@ func FuzzLoad(f *testing.F) {
 				}
 			}
 		}
-		if out, err := Format(in); err == nil {
-			if again, err := Format(out); err != nil || !bytes.Equal(out, again) {
+		if out, err := Format("input", in); err == nil {
+			if again, err := Format("input", out); err != nil || !bytes.Equal(out, again) {
 				t.Fatalf("formatting %q is not stable: %q, then %q (%v)", in, out, again, err)
 			}
 		}
