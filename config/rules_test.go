@@ -82,7 +82,7 @@ func messages(t *testing.T) (l []message) {
 	}
 	fset := token.NewFileSet()
 	for _, name := range files {
-		if strings.HasSuffix(name, "_test.go") {
+		if strings.HasSuffix(name, "_test.go") || name == "policytest.go" { // another file, another test
 			continue
 		}
 		f, err := parser.ParseFile(fset, name, nil, 0)

@@ -147,7 +147,8 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// FuzzLoad: no input panics, takes long or gives a report without a position.
+// FuzzLoad: no input panics, takes long or gives a report without a position;
+// what loads can be formatted, and means the same afterwards.
 func FuzzLoad(f *testing.F) {
 	for _, pattern := range []string{"testdata/bad/*.yaml", "testdata/example/*.yaml", "testdata/example/conf.d/*.yaml", "testdata/*.yaml"} {
 		files, _ := filepath.Glob(pattern)
@@ -158,6 +159,7 @@ func FuzzLoad(f *testing.F) {
 		}
 	}
 	dir := f.TempDir()
+	pki(f, dir)
 	path := filepath.Join(dir, "vazel.yaml")
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if bytes.Contains(in, []byte("include")) {
@@ -166,7 +168,7 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, in, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Load(path)
+		c, err := Load(path)
 		all, ok := err.(*Errors)
 		if err != nil && (!ok || len(all.Problems) == 0) {
 			t.Fatalf("an error without a problem: %v", err)
@@ -178,7 +180,19 @@ func FuzzLoad(f *testing.F) {
 				}
 			}
 		}
-		if out, err := Format("input", in); err == nil {
+		out, ferr := Format("input", in)
+		if err == nil {
+			if ferr != nil {
+				t.Fatalf("%q loads, but can't be formatted: %v", in, ferr)
+			}
+			if err := os.WriteFile(path, out, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if again, err := Load(path); err != nil || again.Hash != c.Hash {
+				t.Fatalf("%q loads, but not as %q: %v", in, out, err)
+			}
+		}
+		if ferr == nil {
 			if again, err := Format("input", out); err != nil || !bytes.Equal(out, again) {
 				t.Fatalf("formatting %q is not stable: %q, then %q (%v)", in, out, again, err)
 			}
