@@ -274,7 +274,7 @@ func (t *tree) checkRoute(n *yaml.Node, where string, r *Route) {
 		if _, s := get(v, "status"); s != nil && !slices.Contains([]int{301, 302, 303, 307, 308}, r.Redirect.Status) {
 			t.bad(s, "", "redirect.status must be 301, 302, 303, 307 or 308")
 		}
-		if path, ok := strings.CutSuffix(r.Redirect.To, "/"); to != nil && (ok || path != "") && strings.HasPrefix(path, "/") {
+		if path, ok := strings.CutSuffix(r.Redirect.To, "/"); to != nil && !t.noted(to) && (ok || path != "") && strings.HasPrefix(path, "/") {
 			for _, p := range r.Paths {
 				if p := strings.TrimSuffix(p, "/"); r.Match == nil && !strings.HasPrefix(p, "=") && (path == p || strings.HasPrefix(path, p+"/")) {
 					t.warn(to, "redirect.to %q is below the route's own path %q; unless another route takes it, browsers are sent in a circle", to.Value, p)

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +67,40 @@ func TestSchema(t *testing.T) {
 		if err := s.Validate(v); err == nil {
 			t.Errorf("the schema takes %s", bad)
 		}
+	}
+}
+
+// TestSchemaRefusesBadShapes: what is wrong in shape alone does not fit the
+// schema either, so that editors show it.
+func TestSchemaRefusesBadShapes(t *testing.T) {
+	s := compiled(t)
+	shapes := regexp.MustCompile(`unknown key|must be (a|an|one|text|true|words)|is not known; write|has no unit|is not a (rate|size|share|duration|date)|must be a reference`)
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(err)
+	}
+	// Spellings that YAML has read before a schema sees them, and values that need
+	// more than a pattern.
+	beyond := []string{"acme-directory", "boolean-capital", "date-impossible", "number-hex", "number-plus", "number-underscore", "octal", "redirect-control", "redirect-target", "text-leading-zero"}
+	tried := 0
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, in := splitWant(string(b))
+		var v any
+		name := strings.TrimSuffix(filepath.Base(f), ".yaml")
+		if !shapes.MatchString(want) || slices.Contains(beyond, name) || strings.Contains(in, "-- vazel.yaml --") || yaml.Unmarshal([]byte(in), &v) != nil {
+			continue
+		}
+		tried++
+		if err := s.Validate(v); err == nil {
+			t.Errorf("the schema takes %s: %s", f, want)
+		}
+	}
+	if tried < 50 {
+		t.Errorf("only %d files were tried", tried)
 	}
 }
 
