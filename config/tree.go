@@ -155,7 +155,7 @@ func (t *tree) build() {
 	for _, key := range slices.Sorted(maps.Keys(t.services)) {
 		t.buildService(key, t.services[key], defaults)
 	}
-	if len(t.services) == 0 && len(t.errs.Problems) == 0 {
+	if n, _, _ := t.errs.count(); n == 0 && len(t.services) == 0 {
 		t.warn(t.main.root, "no service is configured")
 	}
 }
