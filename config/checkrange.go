@@ -67,6 +67,7 @@ func (t *tree) checkLimits(n *yaml.Node) {
 	t.checkSize(n, "max_uri", 64, 1<<20)
 	t.checkRange(n, "max_headers", 1, 10_000)
 	t.checkRange(n, "max_streams", 1, 10_000)
+	t.checkRange(n, "max_in_flight", 1, 10_000_000)
 	t.checkRange(n, "max_connections", 1, 10_000_000)
 	t.checkRange(n, "max_connections_per_ip", 1, 10_000_000)
 	l := t.config.Limits

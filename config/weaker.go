@@ -86,6 +86,7 @@ func quantity(v any) float64 {
 		var z unit.Size
 		var r unit.Rate
 		var p unit.Percent
+		var w unit.Bandwidth
 		switch b := []byte(v); {
 		case z.UnmarshalText(b) == nil:
 			return float64(z)
@@ -95,6 +96,8 @@ func quantity(v any) float64 {
 			return r.PerSecond()
 		case p.UnmarshalText(b) == nil:
 			return float64(p)
+		case w.UnmarshalText(b) == nil:
+			return float64(w)
 		}
 		if f, err := strconv.ParseFloat(v, 64); err == nil {
 			return f
@@ -118,7 +121,15 @@ var globalRules = map[string]rule{
 	"limits.max_streams":            raised("a limit is raised", 0),
 	"limits.max_connections":        raised("a limit is raised", 0),
 	"limits.max_connections_per_ip": raised("a limit is raised", 0),
-	"admin.hosts":                   added("the admin listener answers to more names"),
+	"limits.max_in_flight":          raised("a limit is raised", 0),
+	"limits.min_rate":               falls("a limit is lowered", 0),
+	"limits.http1": func(_, new any) string {
+		if new == "standard" {
+			return "heads with two readings may pass"
+		}
+		return ""
+	},
+	"admin.hosts": added("the admin listener answers to more names"),
 	"admin.listen": func(_, new any) string {
 		if a, err := netip.ParseAddrPort(fmt.Sprint(new)); err == nil && !a.Addr().IsLoopback() {
 			return "the admin listener is not on a loopback address"
@@ -246,6 +257,12 @@ func policyRules(was, is map[string]any) map[string]rule {
 		"upstream_tls.server_name": because("the upstream is verified otherwise"),
 		"headers.response.remove":  added("header fields are removed"),
 		"match":                    because("the route's conditions differ"),
+		"security_headers": func(_, new any) string {
+			if new == nil || new == "off" || new == false {
+				return "a security header is left out"
+			}
+			return ""
+		},
 		"deny": func(old, _ any) string {
 			if old == true {
 				return "what was refused is let through"
