@@ -104,6 +104,10 @@ func (l *loader) decodeStruct(n *yaml.Node, v reflect.Value, where string) {
 		return
 	}
 	fields := fieldsOf(v.Type())
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
 	pairs(n, func(key, value *yaml.Node) {
 		for _, f := range fields {
 			if f.name == key.Value {
@@ -111,11 +115,11 @@ func (l *loader) decodeStruct(n *yaml.Node, v reflect.Value, where string) {
 				return
 			}
 		}
-		names := make([]string, len(fields))
-		for i, f := range fields {
-			names[i] = f.name
-		}
+		crowded := l.crowded(key)
 		p := l.problem(key, "unknown key %q in %s", key.Value, where)
+		if crowded {
+			return
+		}
 		if hint := elsewhere(key.Value, v.Type()); hint != "" {
 			l.show(p, key, hint)
 		} else if s := suggest(key.Value, names); s != "" {

@@ -187,3 +187,24 @@ func TestUnreadable(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestManyMistakes: a report stays readable, and quick, whatever a file holds.
+func TestManyMistakes(t *testing.T) {
+	t.Parallel()
+	dir := node(t, map[string]string{"vazel.yaml": "aaaaa: 1\n"})
+	var b strings.Builder
+	b.WriteString("services:\n")
+	for range maxWrong + 500 {
+		b.WriteString("  a: {}\n")
+	}
+	write(t, dir, map[string]string{"conf.d/10.yaml": b.String()})
+	_, err := Load(dir)
+	if err == nil {
+		t.Fatal("the file loads")
+	}
+	for _, want := range []string{"conf.d/10.yaml: error: only the first 1000 mistakes of the file are told", "1002 errors in 2 of 2 files"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the report does not say %q", want)
+		}
+	}
+}

@@ -21,6 +21,7 @@ const (
 	maxFile  = 2 << 20
 	maxNodes = 200_000
 	maxDepth = 32
+	maxWrong = 1000 // mistakes that are told
 )
 
 // source is one file as it was read.
@@ -32,6 +33,7 @@ type source struct {
 	valid bool
 
 	secret map[int]bool // lines that no report may show
+	wrong  int          // problems noted
 }
 
 // loader reads the files of a node and collects what is wrong.
@@ -75,6 +77,14 @@ func (l *loader) note(n *yaml.Node, warning bool, message string) *Problem {
 	if l.quiet > 0 {
 		return &p
 	}
+	if s := l.file[n]; s != nil && l.crowded(n) {
+		if s.wrong++; s.wrong == maxWrong+1 {
+			l.errs.Problems = append(l.errs.Problems, Problem{Position: Position{File: s.path}, Message: fmt.Sprintf("only the first %d mistakes of the file are told", maxWrong)})
+		}
+		return &p
+	} else if s != nil {
+		s.wrong++
+	}
 	if !warning {
 		if l.wrong == nil {
 			l.wrong = map[Position]bool{}
@@ -83,6 +93,13 @@ func (l *loader) note(n *yaml.Node, warning bool, message string) *Problem {
 	}
 	l.errs.Problems = append(l.errs.Problems, p)
 	return &l.errs.Problems[len(l.errs.Problems)-1]
+}
+
+// crowded reports whether so much is wrong with the file of n that more is not
+// told.
+func (l *loader) crowded(n *yaml.Node) bool {
+	s := l.file[n]
+	return s != nil && s.wrong >= maxWrong
 }
 
 // noted reports whether an error was noted at n.
