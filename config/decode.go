@@ -292,7 +292,8 @@ func (l *loader) decodeScalar(n *yaml.Node, v reflect.Value, where string) {
 	case reflect.Int, reflect.Int64:
 		digits := strings.TrimPrefix(n.Value, "-")
 		if len(digits) > 1 && digits[0] == '0' && strings.Trim(digits, "0123456789") == "" {
-			fail("a number without leading zero (YAML 1.1 reads it as octal)")
+			p := l.problem(n, "%s must be a number without leading zero (YAML 1.1 reads it as octal) and not %q", where, n.Value)
+			l.show(p, n, "write "+max(strings.TrimLeft(digits, "0"), "0"))
 			return
 		}
 		i, err := strconv.ParseInt(n.Value, 10, 64)
