@@ -43,11 +43,6 @@ func (c Organization) Check() (l []Mistake) {
 	if c.QC != nil {
 		note("qc", "", c.QC.check())
 	}
-	_, err = policyOf(c.Revocation)
-	note("revocation", "", err)
-	if c.Revocation != nil && c.CRL == nil {
-		note("revocation", "", errors.New("revocation says what happens without a usable list, but there is no crl"))
-	}
 	return l
 }
 
@@ -91,23 +86,4 @@ func Ambiguities(all map[string]Organization) (l []Ambiguity) {
 		}
 	}
 	return l
-}
-
-// CheckList says what is wrong with a file that holds the revocation list of
-// one of the authorities.
-func CheckList(file string, authorities []string) error {
-	l := &list{}
-	for _, path := range authorities {
-		cas, err := loadCAs(path)
-		if err != nil {
-			return nil // a mistake of its own
-		}
-		l.cas = append(l.cas, cas...)
-	}
-	b, fetched, err := readDated(file)
-	if err != nil {
-		return err
-	}
-	_, err = l.parse(b, fetched)
-	return err
 }

@@ -363,7 +363,9 @@ func (t *tree) checkRevocation(key string, n *yaml.Node, o *Organization) {
 		at := node
 		if c.File != "" && c.URL == "" {
 			_, at = get(node, "file")
-			c.File = t.abs(c.File)
+			if t.file1(at, &c.File) == nil {
+				continue
+			}
 		} else if c.URL != "" && c.File == "" {
 			_, at = get(node, "url")
 		}
@@ -373,7 +375,8 @@ func (t *tree) checkRevocation(key string, n *yaml.Node, o *Organization) {
 		}
 		switch {
 		case err != nil && strings.Contains(c.URL, "@"): // may hold a password, which is not to be shown
-			t.problem(at, "crl of organization %q: %v", key, err)
+			t.hide(at)
+			t.bare(at, "crl of organization %q: %v", key, err)
 		case err != nil:
 			t.bad(at, "", "crl of organization %q: %v", key, err)
 		case warning != "":

@@ -162,10 +162,17 @@ var organizationRules = map[string]rule{
 		}
 		return ""
 	},
-	"qc":          gone("qualified statements are no longer demanded"),
-	"crl.url":     gone("revocation is no longer checked"),
-	"crl.file":    gone("revocation is no longer checked"),
-	"crl.max_age": raised("an older revocation list counts", unbounded),
+	"qc": gone("qualified statements are no longer demanded"),
+	"crl": func(old, new any) string {
+		switch {
+		case old == nil:
+			return ""
+		case new == nil:
+			return "revocation lists are no longer read"
+		}
+		return "revocation is known by other means, or for longer"
+	},
+	"ocsp": gone("the revocation status is no longer asked for"),
 	"revocation.mode": func(old, new any) string {
 		modes := []string{"require", "grace", "observe"} // not set is require, too
 		if slices.Index(modes, fmt.Sprint(new)) > max(0, slices.Index(modes, fmt.Sprint(old))) {
