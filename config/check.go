@@ -363,7 +363,9 @@ func (t *tree) checkRevocation(key string, n *yaml.Node, o *Organization) {
 		at := node
 		if c.File != "" && c.URL == "" {
 			_, at = get(node, "file")
-			if t.file1(at, &c.File) == nil {
+			c.File = t.abs(c.File)
+			if _, err := readBounded(c.File); err != nil {
+				t.problem(at, "crl of organization %q: %s can't be read: %v", key, c.File, err)
 				continue
 			}
 		} else if c.URL != "" && c.File == "" {
