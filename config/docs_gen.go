@@ -58,7 +58,7 @@ var fieldDocs = map[string]string{
 	"config.Expectation.Status":                 "The status that the client gets; of forwarded requests it is the upstream's and can't be expected.",
 	"config.Expectation.Upstream":               "The path, with its query, that the upstream gets.",
 	"config.File.AccessLog":                     "Where requests are logged.",
-	"config.File.Admin":                         "The listener for metrics, health and status.",
+	"config.File.Admin":                         "The listener for metrics, health and status. A change needs a restart.",
 	"config.File.AuditLog":                      "Where audit records are written.",
 	"config.File.Defaults":                      "What every service gets unless it says otherwise.",
 	"config.File.Delegate":                      "Lets drop-in files of a pattern define only some services.",
