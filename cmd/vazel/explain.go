@@ -59,20 +59,6 @@ func explainCommand(_ context.Context, args []string, out, errs io.Writer) error
 	return nil
 }
 
-// parseMixed reads flags that may stand before, between and after other words.
-func parseMixed(f *flag.FlagSet, args []string, errs io.Writer) (words []string, err error) {
-	f.SetOutput(errs)
-	for {
-		if err := f.Parse(args); err != nil {
-			return nil, errUsage
-		}
-		if f.NArg() == 0 {
-			return words, nil
-		}
-		words, args = append(words, f.Arg(0)), f.Args()[1:]
-	}
-}
-
 // rehearse loads a configuration and prepares it without serving it.
 func rehearse(path string, errs io.Writer) (*config.Config, *gateway.Rehearsal, error) {
 	c, err := config.Load(path)
