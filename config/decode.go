@@ -259,7 +259,7 @@ func (l *loader) text(n *yaml.Node, where string) bool {
 	case n.Value == "":
 		l.problem(n, "a value is missing in %s", where)
 	case reference(n.Value):
-		l.problem(n, "%s holds a reference, which only secrets may be: key and hmac_key", where)
+		l.problem(n, "%s holds a reference, which only secrets may be", where)
 	case !isQuoted(n) && (n.Tag == "!!bool" || n.Tag == "!!null" || n.Tag == "!!timestamp" || number && len(zero) > 1 && zero[0] == '0' && zero[1] != '.'):
 		p := l.problem(n, "%s must be text and not %q, which other programs read as something else", where, n.Value)
 		l.show(p, n, fmt.Sprintf("write \"%s\" if it is meant so", n.Value))
