@@ -365,6 +365,7 @@ func (t *tree) checkRevocation(key string, n *yaml.Node, o *Organization) {
 			_, at = get(node, "file")
 			c.File = t.abs(c.File)
 			if _, err := readBounded(c.File); err != nil {
+				t.files.note(c.File)
 				t.problem(at, "crl of organization %q: %s can't be read: %v", key, c.File, err)
 				continue
 			}

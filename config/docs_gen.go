@@ -95,6 +95,8 @@ var fieldDocs = map[string]string{
 	"config.Limits.MaxStreams":                  "The largest number of concurrent HTTP/2 or HTTP/3 streams of a connection; default: 128.",
 	"config.Limits.MaxURI":                      "The longest request target; default: 8KiB.",
 	"config.Limits.MinRate":                     "The least rate at which a request body must come and a response must be taken, on average over the time that the gateway had to wait for the client, beyond the first body_timeout or write_timeout; default: 500B/s. gRPC is free of it, for its streams may rest.",
+	"config.Limits.Withdrawal":                  "What happens to requests under way when their organization loses its right to them: finish (they may end within withdrawal_timeout) or cut (they end at once, as those with a revoked certificate and WebSockets always do); default: finish. Connections that wait for a request end at once either way.",
+	"config.Limits.WithdrawalTimeout":           "How long requests under way may finish after their organization lost its right to them; default: 300ms.",
 	"config.Limits.WriteTimeout":                "How long a response may stand still because the client does not read; default: 30s.",
 	"config.Listen.Address":                     "host:port; \"[::]:443\" serves IPv6 and IPv4.",
 	"config.Listen.Protocols":                   "Lists what is spoken: h1, h2, h3; default: [h1, h2].",
