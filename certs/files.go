@@ -31,6 +31,9 @@ func LoadKeyPair(k KeyPair) (pair tls.Certificate, raw []byte, err error) {
 	if err := checkChain(pair); err != nil {
 		return pair, nil, fmt.Errorf("%s: %w", k.Cert, err)
 	}
+	if err := weak(pair.Leaf); err != nil {
+		return pair, nil, fmt.Errorf("%s: %w", k.Cert, err)
+	}
 	return pair, bytes.Join([][]byte{chain, key}, nil), nil
 }
 

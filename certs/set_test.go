@@ -300,56 +300,6 @@ type oneSession struct{ s *tls.ClientSessionState }
 func (c *oneSession) Get(string) (*tls.ClientSessionState, bool) { return c.s, c.s != nil }
 func (c *oneSession) Put(_ string, s *tls.ClientSessionState)    { c.s = s }
 
-// TestProfiles does a handshake of every profile with every version, suite and
-// group.
-func TestProfiles(t *testing.T) {
-	t.Parallel()
-	type result struct{ versions, suites, groups []string }
-	versions := []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13}
-	groups := []tls.CurveID{tls.CurveP256, tls.CurveP384, tls.CurveP521, tls.X25519, tls.X25519MLKEM768, tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024}
-	const ecdsa = "TLS_ECDHE_ECDSA_WITH_"
-	for profile, want := range map[string]result{
-		"modern":          {[]string{"TLS 1.3"}, nil, []string{"CurveP256", "CurveP384", "X25519", "X25519MLKEM768", "SecP256r1MLKEM768"}},
-		"intermediate":    {[]string{"TLS 1.2", "TLS 1.3"}, []string{ecdsa + "AES_128_GCM_SHA256", ecdsa + "AES_256_GCM_SHA384", ecdsa + "CHACHA20_POLY1305_SHA256"}, []string{"CurveP256", "CurveP384", "X25519", "X25519MLKEM768", "SecP256r1MLKEM768"}},
-		"ncsc-nl-2025-05": {[]string{"TLS 1.2", "TLS 1.3"}, []string{ecdsa + "AES_128_GCM_SHA256", ecdsa + "AES_256_GCM_SHA384", ecdsa + "CHACHA20_POLY1305_SHA256"}, []string{"CurveP256", "CurveP384", "X25519", "X25519MLKEM768", "SecP256r1MLKEM768"}},
-		"bsi-tr-02102-2":  {[]string{"TLS 1.2", "TLS 1.3"}, []string{ecdsa + "AES_128_GCM_SHA256", ecdsa + "AES_256_GCM_SHA384"}, []string{"CurveP256", "CurveP384", "CurveP521", "SecP256r1MLKEM768", "SecP384r1MLKEM1024"}},
-	} {
-		t.Run(profile, func(t *testing.T) {
-			t.Parallel()
-			n := newNode(t)
-			n.config.TLS.Profile = profile
-			srv := serve(t, build(t, n.m, n.config))
-			try := func(change func(*tls.Config)) bool {
-				c := n.dialer("open.example")
-				c.MinVersion = tls.VersionTLS10
-				change(c)
-				_, _, err := srv.dial(t, c)
-				return err == nil
-			}
-			var got result
-			for _, v := range versions {
-				if try(func(c *tls.Config) { c.MinVersion, c.MaxVersion = v, v }) {
-					got.versions = append(got.versions, tls.VersionName(v))
-				}
-			}
-			for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-				if slices.Contains(s.SupportedVersions, tls.VersionTLS12) && try(func(c *tls.Config) { c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{s.ID} }) {
-					got.suites = append(got.suites, s.Name)
-				}
-			}
-			for _, g := range groups {
-				if try(func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{g} }) {
-					got.groups = append(got.groups, g.String())
-				}
-			}
-			slices.Sort(got.suites)
-			if !slices.Equal(got.versions, want.versions) || !slices.Equal(got.suites, want.suites) || !slices.Equal(got.groups, want.groups) {
-				t.Errorf("got  %q\nwant %q", got, want)
-			}
-		})
-	}
-}
-
 func TestNoCertificate(t *testing.T) {
 	t.Parallel()
 	m := newManager(t)

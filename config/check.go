@@ -279,6 +279,9 @@ func (t *tree) checkKeyPair(n *yaml.Node, k *certs.KeyPair, server bool) {
 	}
 	if server {
 		t.leaves = append(t.leaves, pair.Leaf)
+		if advice := certs.KeyAdvice(t.config.TLS.Profile, pair.Leaf); advice != "" {
+			t.warn(cert, "%s %s", cert.Value, advice)
+		}
 	}
 }
 
