@@ -348,7 +348,7 @@ func (t *tree) buildOrganization(key string, n *yaml.Node) {
 		t.checkRateLimit(r, fmt.Sprintf("organization %q", key), false)
 	}
 	t.config.Trust[key] = o.Organization
-	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit, Contact: o.Contact}
+	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit, Contact: o.Contact, RequirePQ: o.RequirePQ}
 }
 
 // checkRevocation reads the lists of files, so that one that could not be used is
