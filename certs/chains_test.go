@@ -138,12 +138,12 @@ func TestKeptChains(t *testing.T) {
 		t.Parallel()
 		var cs chains
 		for i := range maxChains + 10 {
-			cs.put(chainKey{sent: [32]byte{byte(i), byte(i >> 8)}}, l(good), start)
+			cs.put(chainKey{sent: [32]byte{byte(i), byte(i >> 8)}}, l(good, ca.cert), l(good), start)
 		}
 		if n := len(cs.kept); n > maxChains {
 			t.Errorf("%d chains are kept", n)
 		}
-		if cs.get(chainKey{sent: [32]byte{0xff, 0xff}}, start) != nil {
+		if cs.get(chainKey{sent: [32]byte{0xff, 0xff}}, l(good), start) != nil {
 			t.Error("got a chain that nobody put")
 		}
 	})

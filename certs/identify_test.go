@@ -122,7 +122,7 @@ func TestIdentify(t *testing.T) {
 		return l
 	}
 	forged := meu.leaf(t, one)
-	forged = &x509.Certificate{Raw: forged.Raw, RawTBSCertificate: append(slices.Clone(forged.RawTBSCertificate), 0), RawSubject: forged.RawSubject, RawIssuer: forged.RawIssuer,
+	forged = &x509.Certificate{Version: 3, SerialNumber: forged.SerialNumber, Raw: forged.Raw, RawTBSCertificate: append(slices.Clone(forged.RawTBSCertificate), 0), RawSubject: forged.RawSubject, RawIssuer: forged.RawIssuer,
 		PublicKey: forged.PublicKey, SignatureAlgorithm: forged.SignatureAlgorithm, Signature: forged.Signature, NotBefore: forged.NotBefore, NotAfter: forged.NotAfter, ExtKeyUsage: forged.ExtKeyUsage}
 
 	for _, tt := range []struct {
@@ -204,7 +204,8 @@ func TestIdentify(t *testing.T) {
 		{"expired, and for servers only", chain(meu.leaf(t, one, dates(-2*day, -day), usage(x509.ExtKeyUsageServerAuth))), Expired, "meu", "", ""},
 		{"expired, under another organization's authority", chain(agkk.leaf(t, one, dates(-2*day, -day))), Expired, "meu", "", ""},
 
-		{"for servers only", chain(meu.leaf(t, one, usage(x509.ExtKeyUsageServerAuth))), WrongUsage, "meu", "", "extended"},
+		{"for servers only", chain(meu.leaf(t, one, usage(x509.ExtKeyUsageServerAuth))), ServerOnly, "meu", "", "eku: any"},
+		{"for servers and e-mail", chain(meu.leaf(t, one, usage(x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageEmailProtection))), ServerOnly, "meu", "", "eku: any"},
 		{"for e-mail only", chain(meu.leaf(t, one, usage(x509.ExtKeyUsageEmailProtection))), WrongUsage, "meu", "", ""},
 		{"issued by an authority for servers only", chain(serverOnly.leaf(t, one), serverOnly.cert), WrongUsage, "meu", "", ""},
 		{"key not for signatures", chain(meu.leaf(t, one, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment })), WrongUsage, "meu", "", "keyUsage"},
@@ -233,7 +234,7 @@ func TestIdentify(t *testing.T) {
 		{"another key than the pinned one", chain(pinned.leaf(t, subject(t, orgID("NTRBG-20")))), WrongOrganization, "", "", ""},
 		{"pinned key under another authority", chain(shared.leafFor(t, &pinnedKey.PublicKey, subject(t, orgID("NTRBG-20")))), WrongOrganization, "pinned", "", ""},
 		{"any usage, but no signatures", chain(shared.leaf(t, subject(t, orgID("NTRBG-21")), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement })), WrongUsage, "servers", "", "keyUsage"},
-		{"any usage is of no use to another organization", chain(shared.leaf(t, three, usage(x509.ExtKeyUsageServerAuth))), WrongUsage, "nra", "", "eku: any"},
+		{"any usage is of no use to another organization", chain(shared.leaf(t, three, usage(x509.ExtKeyUsageServerAuth))), ServerOnly, "nra", "", "eku: any"},
 		{"not qualified", chain(shared.leaf(t, subject(t, orgID("NTRBG-22")))), BadCertificate, "", "", "QcCompliance"},
 		{"qualified for something else", chain(shared.leaf(t, subject(t, orgID("NTRBG-22")), qualified(qcTypes["web"]))), BadCertificate, "", "", "QcType"},
 		{"unreadable qualified statements", chain(shared.leaf(t, subject(t, orgID("NTRBG-22")), func(c *x509.Certificate) {

@@ -312,20 +312,20 @@ func (m *SubjectMatch) values() [5]wanted {
 // alternative name, else the pin. An error is an attribute that this
 // organization asks for and that must not be interpreted, or a qualified
 // statement that is missing.
-func (o *organization) names(c *x509.Certificate, subject []attribute, id string) (string, bool, error) {
+func (o *organization) names(c *claim) (string, bool, error) {
 	matched := ""
 	if len(o.ids) > 0 {
-		if id == "" || !slices.Contains(o.ids, id) {
+		if c.identifier == "" || !slices.Contains(o.ids, c.identifier) {
 			return "", false, nil
 		}
-		matched = id
+		matched = c.identifier
 	}
 	if o.subject != nil {
 		for _, want := range o.subject.values() {
 			if want.value == "" {
 				continue
 			}
-			got, err := single(subject, want.oid)
+			got, err := single(c.subject, want.oid)
 			if err != nil || got != want.value {
 				return "", false, err
 			}
@@ -335,16 +335,16 @@ func (o *organization) names(c *x509.Certificate, subject []attribute, id string
 		}
 	}
 	if len(o.san) > 0 {
-		i := slices.IndexFunc(o.san, func(p sanPattern) bool { _, ok := p.find(c); return ok })
+		i := slices.IndexFunc(o.san, func(p sanPattern) bool { _, ok := p.find(c.names); return ok })
 		if i < 0 {
 			return "", false, nil
 		}
 		if matched == "" {
-			matched, _ = o.san[i].find(c)
+			matched, _ = o.san[i].find(c.names)
 		}
 	}
 	if len(o.pins) > 0 {
-		pin := pinOf(c)
+		pin := pinOf(c.leaf)
 		if !slices.Contains(o.pins, pin) {
 			return "", false, nil
 		}
@@ -353,7 +353,7 @@ func (o *organization) names(c *x509.Certificate, subject []attribute, id string
 		}
 	}
 	if matched != "" && o.qc != nil {
-		if err := o.qc.met(c); err != nil {
+		if err := o.qc.met(c.leaf); err != nil {
 			return "", false, err
 		}
 	}
