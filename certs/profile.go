@@ -103,7 +103,10 @@ func profileName(name string) string {
 // take it, and another profile is no remedy.
 func KeyAdvice(name string, c *x509.Certificate) string {
 	name = profileName(name)
-	p := profiles[name]
+	p, ok := profiles[name]
+	if !ok {
+		return "" // complained of elsewhere
+	}
 	switch k := c.PublicKey.(type) {
 	case *rsa.PublicKey:
 		if p.rsa == 0 {

@@ -116,6 +116,12 @@ type sanPattern struct {
 	text string // lower case for dns
 }
 
+// CheckSAN says what is wrong with an item of san.
+func CheckSAN(s string) error {
+	_, err := compileSAN(s)
+	return err
+}
+
 // compileSAN reads "dns:*.nra.example".
 func compileSAN(s string) (sanPattern, error) {
 	kind, text, ok := strings.Cut(s, ":")

@@ -1,18 +1,15 @@
 package config
 
 import (
-	"bytes"
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -301,8 +298,6 @@ func (t *tree) keepFormer(k *certs.KeyPair, before int) {
 	}
 }
 
-var organizationIdentifier = regexp.MustCompile(`^(VAT|NTR|PSD|LEI|[A-Z]{2}:|GOV|INT|EUI|TIN)[A-Z]{2}-.+$`)
-
 func (t *tree) buildOrganization(key string, n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
 		return
@@ -317,16 +312,40 @@ func (t *tree) buildOrganization(key string, n *yaml.Node) {
 	}
 	_, id := get(n, "id")
 	for _, v := range wordsOf(id) {
-		if !organizationIdentifier.MatchString(v.Value) {
-			t.warn(v, "id %q does not look like an organizationIdentifier of ETSI EN 319 412-1, such as NTRBG-100000001", v.Value)
+		advice, err := certs.CheckIdentifier(v.Value)
+		switch {
+		case err != nil:
+			t.bad(v, "", "%v", err)
+		case advice != "":
+			t.warn(v, "%s", advice)
 		}
 	}
 	_, subject := get(n, "subject")
 	if subject != nil && (o.Subject == nil || *o.Subject == certs.SubjectMatch{}) {
 		t.problem(subject, "organization %q: subject names no attribute", key)
 	}
-	if len(o.ID) == 0 && subject == nil && len(o.SAN) == 0 {
-		t.bad(k, "", "organization %q needs id, subject or san: an authority alone proves no organization", key)
+	_, san := get(n, "san")
+	_, spki := get(n, "spki")
+	for _, list := range []struct {
+		n     *yaml.Node
+		check func(string) error
+	}{{san, certs.CheckSAN}, {spki, certs.CheckPin}} {
+		for _, v := range wordsOf(list.n) {
+			if err := list.check(v.Value); err != nil {
+				t.bad(v, "", "%v", err)
+			}
+		}
+	}
+	if _, v := get(n, "eku"); v != nil {
+		t.oneOf(v, "eku", "client", "any")
+	}
+	if _, v := get(n, "qc"); v != nil && o.QC != nil {
+		if err := o.QC.Check(); err != nil {
+			t.problem(v, "organization %q: %v", key, err)
+		}
+	}
+	if len(o.ID) == 0 && subject == nil && len(o.SAN) == 0 && len(o.SPKI) == 0 {
+		t.bad(k, "", "organization %q needs id, subject, san or spki: an authority alone proves no organization", key)
 	}
 	_, ca := get(n, "ca")
 	if len(o.CA) == 0 {
@@ -431,53 +450,11 @@ func (t *tree) checkCA(n *yaml.Node, b []byte) {
 
 // checkOverlaps refuses two organizations that one certificate could prove.
 func (t *tree) checkOverlaps() {
-	keys := slices.Sorted(maps.Keys(t.config.Trust))
-	anchors := map[string][][]byte{}
-	for _, k := range keys {
-		for _, path := range t.config.Trust[k].CA {
-			b, err := os.ReadFile(path)
-			if err != nil {
-				continue
-			}
-			for {
-				var block *pem.Block
-				if block, b = pem.Decode(b); block == nil {
-					break
-				}
-				anchors[k] = append(anchors[k], block.Bytes)
-			}
-		}
+	for _, o := range certs.Overlaps(t.config.Trust) {
+		k := t.keys[t.organizations[o.B]]
+		p := t.problem(k, "one certificate could prove organization %q and %q (%s): %s", o.B, o.A, t.at(t.keys[t.organizations[o.A]]), o.Why)
+		t.show(p, k, "")
 	}
-	for i, a := range keys {
-		for _, b := range keys[i+1:] {
-			oa, ob := t.config.Trust[a], t.config.Trust[b]
-			shared := slices.ContainsFunc(anchors[a], func(x []byte) bool {
-				return slices.ContainsFunc(anchors[b], func(y []byte) bool { return bytes.Equal(x, y) })
-			})
-			if shared && couldBoth(oa, ob) {
-				k := t.keys[t.organizations[b]]
-				p := t.problem(k, "one certificate could prove organization %q and %q (%s): they share an authority, and nothing that they ask for tells them apart", b, a, t.at(t.keys[t.organizations[a]]))
-				t.show(p, k, "")
-			}
-		}
-	}
-}
-
-// couldBoth reports whether one certificate could satisfy both. What is asked
-// for by only one of them tells nothing apart.
-func couldBoth(a, b certs.Organization) bool {
-	if len(a.ID) > 0 && len(b.ID) > 0 {
-		return slices.ContainsFunc(a.ID, func(id string) bool { return slices.Contains(b.ID, id) })
-	}
-	if a.Subject != nil && b.Subject != nil {
-		x, y := *a.Subject, *b.Subject
-		for _, v := range [][2]string{{x.CN, y.CN}, {x.O, y.O}, {x.OU, y.OU}, {x.C, y.C}, {x.SerialNumber, y.SerialNumber}} {
-			if v[0] != "" && v[1] != "" && v[0] != v[1] {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 func (t *tree) checkOwner(n *yaml.Node, where, owner string) {

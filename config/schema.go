@@ -21,7 +21,7 @@ var enums = map[string][]string{
 	"http1": {"strict", "standard"},
 	"mtls":  {"off", "optional", "required"}, "per": {"client_ip", "organization", "service"}, "balance": {"round_robin", "least_connections"},
 	"priority": {"high", "normal", "low"}, "errors": {"auto", "problem", "html", "ogc", "soap"}, "frame": {"sameorigin", "deny", "off"}, "content_type": {"nosniff", "off"},
-	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "format": {"json"}, "redirect": {"https"},
+	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "format": {"json"}, "redirect": {"https"}, "eku": {"client", "any"},
 }
 
 // itemEnums lists the words that the items of a list may hold.
