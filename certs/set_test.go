@@ -3,6 +3,8 @@ package certs
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"io"
 	"net"
@@ -355,6 +357,16 @@ func TestBuildErrors(t *testing.T) {
 		}
 	}
 	damaged := write(t, root.cert, other.cert)
+	mute := newAuthority(t, "mute", nil, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign })
+	extended := func(id asn1.ObjectIdentifier, critical bool, value []byte) *authority {
+		return newAuthority(t, "extended", nil, func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: id, Critical: critical, Value: value}}
+		})
+	}
+	strange := extended(asn1.ObjectIdentifier{1, 2, 3, 4}, true, []byte{5, 0})
+	bound := extended(oidNameConstraints, false, marshal(t, []asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 1, IsCompound: true, Bytes: marshal(t, []asn1.RawValue{
+		{Class: asn1.ClassContextSpecific, Tag: 4, IsCompound: true, Bytes: subject(t, cn("x"))},
+	})}}))
 	for _, tt := range []struct {
 		name   string
 		change func(*node)
@@ -391,6 +403,9 @@ func TestBuildErrors(t *testing.T) {
 		{"empty authority file", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{writeFile(t, nil)}}), "holds no certificate"},
 		{"damaged authority file", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{damage(t, damaged)}}), "only 1 of 2"},
 		{"private key among authorities", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{writeFile(t, keyPEM(root.key))}}), "PRIVATE KEY"},
+		{"authority that may not sign", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{write(t, mute.cert)}}), "does not allow it to sign certificates"},
+		{"authority with an unknown critical extension", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{write(t, strange.cert)}}), "critical extension that is not known here (1.2.3.4)"},
+		{"authority with unknown name constraints", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{write(t, bound.cert)}}), "name constraints of a kind"},
 		{"bad pattern", orgs(Organization{SAN: unit.List{"ip:127.0.0.1"}, CA: rootFile}), "dns:, uri: or email:"},
 		{"pattern for everybody", orgs(Organization{SAN: unit.List{"dns:*"}, CA: rootFile}), "everybody"},
 		{"unreadable list", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, CRL: CRLs{{File: writeFile(t, nil)}}}), "is empty"},
