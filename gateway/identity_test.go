@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -14,8 +13,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/quic-go/quic-go"
 
 	"github.com/vazel-gateway/vazel/certs"
 )
@@ -182,39 +179,4 @@ func TestRequirePQ(t *testing.T) {
 	configure(false, false)
 	try("service, no longer", "third.example", "/", nil, classic, "")
 	try("organization, no longer", "inner.example", "/both", quantum, classic, "")
-}
-
-// TestNoEarlyData: neither TCP nor QUIC takes data before the handshake is done.
-func TestNoEarlyData(t *testing.T) {
-	n := newNode(t, nil)
-	cache := tls.NewLRUClientSessionCache(4)
-	conf := &tls.Config{RootCAs: n.roots, ServerName: "open.example", NextProtos: []string{"h3"}, ClientSessionCache: cache}
-	resumed := false
-	for range 3 {
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-		c, err := quic.DialAddrEarly(ctx, n.https, conf, &quic.Config{})
-		if err != nil {
-			cancel()
-			t.Fatal(err)
-		}
-		select {
-		case <-c.HandshakeComplete():
-		case <-ctx.Done():
-			t.Fatal("no handshake")
-		}
-		state := c.ConnectionState()
-		if state.Used0RTT {
-			t.Error("early data was taken over QUIC")
-		}
-		resumed = resumed || state.TLS.DidResume
-		s, err := c.AcceptUniStream(ctx) // the server's control stream: by then the ticket has come
-		if err == nil {
-			s.CancelRead(0)
-		}
-		c.CloseWithError(0x100, "")
-		cancel()
-	}
-	if !resumed {
-		t.Error("no session was resumed, so nothing was tried")
-	}
 }
