@@ -3,8 +3,6 @@ package certs
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
 )
 
@@ -24,16 +22,14 @@ func (c Organization) Check() (l []Mistake) {
 		}
 	}
 	for _, id := range c.ID {
-		if id == "" || len(id) > maxAttribute {
-			note("id", id, fmt.Errorf("an identifier has 1 to %d bytes", maxAttribute))
-		}
+		_, err := CheckIdentifier(id)
+		note("id", id, err)
 	}
 	for _, text := range c.SAN {
-		_, err := compileSAN(text)
-		note("san", text, err)
+		note("san", text, CheckSAN(text))
 	}
 	for _, pin := range c.SPKI {
-		note("spki", pin, checkPin(pin))
+		note("spki", pin, CheckPin(pin))
 	}
 	if c.Subject != nil && *c.Subject == (SubjectMatch{}) {
 		note("subject", "", errors.New("subject demands nothing; write at least one of cn, o, ou, c and serial_number"))
@@ -41,7 +37,7 @@ func (c Organization) Check() (l []Mistake) {
 	_, err := usageOf(c.EKU)
 	note("eku", "", err)
 	if c.QC != nil {
-		note("qc", "", c.QC.check())
+		note("qc", "", c.QC.Check())
 	}
 	return l
 }
@@ -56,34 +52,4 @@ func CheckAuthorities(path string) (expired []string, err error) {
 		}
 	}
 	return expired, err
-}
-
-// Ambiguity is two organizations that one certificate could prove.
-type Ambiguity struct{ A, B, Why string }
-
-// Ambiguities lists the organizations that are not told apart for sure. Files
-// that can't be read are passed over.
-func Ambiguities(all map[string]Organization) (l []Ambiguity) {
-	var read []*organization
-	for _, key := range slices.Sorted(maps.Keys(all)) {
-		c := all[key]
-		o := &organization{key: key, ids: c.ID, subject: c.Subject, pins: c.SPKI}
-		if len(o.readNames(c)) > 0 {
-			continue
-		}
-		for _, path := range c.CA {
-			if cas, err := loadCAs(path); err == nil {
-				o.cas = append(o.cas, cas...)
-			}
-		}
-		read = append(read, o)
-	}
-	for i, a := range read {
-		for _, b := range read[i+1:] {
-			if why := overlap(a, b); why != "" {
-				l = append(l, Ambiguity{a.key, b.key, why})
-			}
-		}
-	}
-	return l
 }

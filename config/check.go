@@ -10,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -265,6 +264,9 @@ func (t *tree) checkKeyPair(n *yaml.Node, k *certs.KeyPair, server bool) {
 	}
 	if server {
 		t.leaves = append(t.leaves, pair.Leaf)
+		if advice := certs.KeyAdvice(t.config.TLS.Profile, pair.Leaf); advice != "" {
+			t.warn(cert, "%s %s", cert.Value, advice)
+		}
 	}
 }
 
@@ -284,8 +286,6 @@ func (t *tree) keepFormer(k *certs.KeyPair, before int) {
 	}
 }
 
-var organizationIdentifier = regexp.MustCompile(`^(VAT|NTR|PSD|LEI|[A-Z]{2}:|GOV|INT|EUI|TIN)[A-Z]{2}-.+$`)
-
 func (t *tree) buildOrganization(key string, n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
 		return
@@ -304,8 +304,8 @@ func (t *tree) buildOrganization(key string, n *yaml.Node) {
 	t.checkTime(revocation, "grace", time.Second, 10*365*24*time.Hour)
 	_, id := get(n, "id")
 	for _, v := range wordsOf(id) {
-		if !organizationIdentifier.MatchString(v.Value) {
-			t.warn(v, "id %q does not look like an organizationIdentifier of ETSI EN 319 412-1, such as NTRBG-100000001", v.Value)
+		if advice, err := certs.CheckIdentifier(v.Value); err == nil && advice != "" {
+			t.warn(v, "%s", advice)
 		}
 	}
 	_, subject := get(n, "subject")
@@ -343,7 +343,7 @@ func (t *tree) buildOrganization(key string, n *yaml.Node) {
 		t.checkRateLimit(r, fmt.Sprintf("organization %q", key), false)
 	}
 	t.config.Trust[key] = o.Organization
-	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit, Contact: o.Contact}
+	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit, Contact: o.Contact, RequirePQ: o.RequirePQ}
 }
 
 // checkRevocation reads the lists of files, so that one that could not be used is
@@ -418,7 +418,7 @@ func (t *tree) checkCA(n *yaml.Node, path string) {
 
 // checkOverlaps refuses two organizations that one certificate could prove.
 func (t *tree) checkOverlaps() {
-	for _, o := range certs.Ambiguities(t.config.Trust) {
+	for _, o := range certs.Overlaps(t.config.Trust) {
 		first := t.keys[t.organizations[o.A]]
 		t.conflict(t.keys[t.organizations[o.B]], first, "one certificate could prove organization %q and %q (%s): %s", o.B, o.A, t.at(first), o.Why)
 	}

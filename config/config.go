@@ -60,6 +60,8 @@ type Organization struct {
 	certs.Organization `yaml:",inline"`
 	// RateLimit is the organization's own ceiling over all services.
 	RateLimit *middleware.RateLimit `yaml:"rate_limit"`
+	// RequirePQ refuses requests of the organization over connections without a post-quantum key exchange (a hybrid with ML-KEM) at every service, with 403 pq_required; default: false.
+	RequirePQ bool `yaml:"require_pq"`
 	// Contact is whom to call when the organization's traffic is refused: a mail address or telephone number.
 	Contact string `yaml:"contact"`
 }

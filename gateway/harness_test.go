@@ -283,7 +283,13 @@ var protocols = []string{"h1", "h2", "h3"}
 // dial makes an HTTP client that speaks one protocol, for one server name.
 func (n *node) dial(protocol, sni string, cert *tls.Certificate) *http.Client {
 	n.t.Helper()
-	conf := &tls.Config{RootCAs: n.roots, ServerName: sni}
+	return n.dialWith(protocol, sni, cert, nil)
+}
+
+// dialWith is dial with some curves only; nil for all that Go offers.
+func (n *node) dialWith(protocol, sni string, cert *tls.Certificate, curves []tls.CurveID) *http.Client {
+	n.t.Helper()
+	conf := &tls.Config{RootCAs: n.roots, ServerName: sni, CurvePreferences: curves}
 	if sni == "" {
 		conf.InsecureSkipVerify = true
 	}

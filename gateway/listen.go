@@ -448,6 +448,8 @@ func handshakeReason(err error) string {
 		return "unsupported_version"
 	case strings.Contains(text, "cipher suite"), strings.Contains(text, "no key exchanges supported"), strings.Contains(text, "signature algorithms"), strings.Contains(text, "application protocol"):
 		return "no_shared_cipher"
+	case strings.Contains(text, "failed to parse client certificate"), strings.Contains(text, "client sent certificate containing"):
+		return "bad_certificate"
 	case strings.Contains(text, "invalid signature"):
 		return "bad_signature"
 	case strings.Contains(text, "no certificate"):
