@@ -149,6 +149,7 @@ services:
       - {paths: [/strip], rewrite: {strip_prefix: /strip}}
       - {paths: [/replace], rewrite: {replace_prefix: /other}}
       - {paths: [/read], methods: [GET, HEAD]}
+      - {paths: [/shared], methods: [GET, HEAD], cors: {origins: [https://portal.example]}}
       - {paths: [/small], max_body: 100B}
       - {paths: [/limited], rate_limit: {rate: 1/h, burst: 2, per: client_ip}}
       - {paths: [/wfs]}
