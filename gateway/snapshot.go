@@ -196,7 +196,7 @@ func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.
 		end = pool.Handler(proxy.RouteConfig{Settings: rc.Policy.Settings, Outbound: outbound, Path: rewritePath(rc.Rewrite, prefix)})
 	}
 	env := middleware.Env{
-		Service: sc.Name, Route: rc.Name, RateLimitScope: sc.Name, ConcurrencyScope: sc.Name,
+		Service: sc.Name, Route: rc.Name, RateLimitScope: sc.Name, QuotaScope: sc.Name, BandwidthScope: sc.Name, ConcurrencyScope: sc.Name,
 		Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines,
 	}
 	if rc.OwnRateLimit {
