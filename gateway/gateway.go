@@ -43,6 +43,7 @@ type Gateway struct {
 	conns    *connections
 
 	handler    http.Handler // of requests over TLS and QUIC
+	roomy      http.Handler // handler, in a goroutine of the request's own
 	redirector http.Handler // of plain requests
 	snapshot   atomic.Pointer[snapshot]
 	serverLog  *log.Logger    // of net/http
@@ -73,6 +74,7 @@ func New(o Options) (*Gateway, error) {
 	g.conns = newConnections(g.metrics.requests)
 	g.certs.OnTrustChange(g.trustChanged)
 	g.handler = g.observer.Handler(http.HandlerFunc(g.handle))
+	g.roomy = roomy(g.handler)
 	g.redirector = g.observer.Handler(g.certs.HTTPChallenge(http.HandlerFunc(g.redirect)))
 	g.sockets.open = map[string]*socket{}
 	if g.sockets.inherited, err = inherit(); err != nil {
