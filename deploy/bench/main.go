@@ -219,7 +219,7 @@ func runAll(o options, e *env, defs []*proxyDef, start func(*proxyDef, string) (
 					running[d.name] = px
 				}
 				if sc.fresh {
-					measureIdle(e, px, &s)
+					measureIdle(e, px, sc.proto, &s)
 				} else {
 					measure(e, px, sc, o.dur, &s)
 				}

@@ -110,11 +110,11 @@ func countLines(path string) int64 {
 	}
 }
 
-func measureIdle(e *env, px *proxy, s *sample) {
+func measureIdle(e *env, px *proxy, proto string, s *sample) {
 	px.pids = tree(px.cmd.Process.Pid)
 	before := pssOf(px.pids)
 	release := make(chan struct{})
-	n, err := idle(e.pki, px.addr, e.idleN, release)
+	n, err := idle(e.pki, px.addr, proto, e.idleN, release)
 	time.Sleep(3 * time.Second)
 	px.pids = tree(px.cmd.Process.Pid)
 	after := pssOf(px.pids)

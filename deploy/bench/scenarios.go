@@ -8,8 +8,9 @@ import (
 type scenario struct {
 	name, variant, unit, what string
 	run                       func(e *env, px *proxy, d time.Duration, ops *atomic.Int64) (result, error)
-	ownCount                  bool // count operations in the client, not at the backend
-	fresh                     bool // measure memory on a newly started proxy
+	ownCount                  bool   // count operations in the client, not at the backend
+	fresh                     bool   // measure memory on a newly started proxy
+	proto                     string // of the idle connections
 }
 
 type env struct {
@@ -77,5 +78,6 @@ var scenarios = []scenario{
 		run: func(e *env, px *proxy, d time.Duration, _ *atomic.Int64) (result, error) {
 			return h3load("h3", px.addr, "/1m", 4, 2, 1<<20, d)
 		}},
-	{name: "idle", variant: "base", unit: "connection", what: "memory of idle keep-alive TLS connections", fresh: true},
+	{name: "idle", variant: "base", unit: "connection", what: "memory of idle keep-alive TLS connections", fresh: true, proto: "http/1.1"},
+	{name: "idle_h2", variant: "base", unit: "connection", what: "memory of idle HTTP/2 connections", fresh: true, proto: "h2"},
 }
