@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
@@ -194,7 +196,7 @@ func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.
 		end = pool.Handler(proxy.RouteConfig{Settings: rc.Policy.Settings, Outbound: outbound, Path: rewritePath(rc.Rewrite, prefix)})
 	}
 	env := middleware.Env{
-		Service: sc.Name, Route: rc.Name, RateLimitScope: sc.Name, ConcurrencyScope: sc.Name,
+		Service: sc.Name, Route: rc.Name, Backend: backendOf(sc, rc, prefix), RateLimitScope: sc.Name, ConcurrencyScope: sc.Name,
 		Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines,
 	}
 	if rc.OwnRateLimit {
@@ -211,6 +213,21 @@ func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.
 		end = wrap(end)
 	}
 	return end, nil
+}
+
+// backendOf is the same for routes whose requests mean the same to the same
+// upstreams, so that nothing is answered with what another one said.
+func backendOf(sc *config.Service, rc *config.Route, prefix string) string {
+	h := sha256.New()
+	var change middleware.HeaderChange
+	if rc.Policy.Headers != nil {
+		change = rc.Policy.Headers.Request
+	}
+	if rc.Rewrite == nil || rc.Rewrite.ReplacePrefix == "" {
+		prefix = ""
+	}
+	json.NewEncoder(h).Encode([]any{sc.Upstreams, rc.Rewrite, prefix, change})
+	return string(h.Sum(nil)[:16])
 }
 
 // rewritePath maps the canonical path of a request to the upstream's; nil
