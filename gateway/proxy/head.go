@@ -135,7 +135,7 @@ func parseFields(to []field, s string) ([]field, error) {
 			return to, protocolError("a field value holds a control character")
 		}
 		if len(to) == maxFields {
-			return to, protocolError("too many fields")
+			return to, errManyFields
 		}
 		to = append(to, field{http.CanonicalHeaderKey(line[:colon]), value})
 	}
@@ -156,7 +156,7 @@ func (h *head) framing() error {
 			lengths++
 		case "Transfer-Encoding":
 			if !strings.EqualFold(f.value, "chunked") {
-				return protocolError("a transfer coding other than chunked")
+				return errCoding
 			}
 			codings++
 		case "Connection":
