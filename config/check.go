@@ -47,6 +47,7 @@ func (t *tree) oneOf(n *yaml.Node, what string, known ...string) {
 }
 
 func (t *tree) checkMain() {
+	const minBuffers = 32 << 20
 	c, root := t.config, t.main.root
 	_, listen := get(root, "listen")
 	if listen == nil || len(c.Listen) == 0 {
@@ -60,6 +61,9 @@ func (t *tree) checkMain() {
 	_, limits := get(root, "limits")
 	if _, n := get(limits, "http1"); n != nil {
 		t.oneOf(n, "limits.http1", "strict", "standard")
+	}
+	if _, n := get(limits, "buffer_memory"); n != nil && c.Limits.BufferMemory < minBuffers {
+		t.bad(n, "", "limits.buffer_memory is less than 32MiB, which the largest body takes that is inspected")
 	}
 	_, tls := get(root, "tls")
 	if _, p := get(tls, "profile"); p != nil {

@@ -74,6 +74,7 @@ var fieldDocs = map[string]string{
 	"config.File.TrustedProxies":                "TrustedProxies lists the networks whose PROXY protocol and X-Forwarded-For headers are believed; default: none.",
 	"config.File.Version":                       "Version is the version of the configuration language: 1. Required in the main file.",
 	"config.Limits.BodyTimeout":                 "BodyTimeout is how long a request body may stand still; default: 30s.",
+	"config.Limits.BufferMemory":                "BufferMemory is how much memory request bodies that are inspected (waf) may take in all; beyond it they get 503. A quarter is kept for bodies of up to 16KiB. At least 32MiB; default: 256MiB.",
 	"config.Limits.CacheSize":                   "CacheSize is how much memory the responses that \"cache\" keeps may take in all; default: 64MiB.",
 	"config.Limits.DrainTimeout":                "DrainTimeout is how long requests may finish after SIGTERM; default: 30s.",
 	"config.Limits.HTTP1":                       "HTTP1 is the server that speaks HTTP/1.1: strict, or standard for the one of Go's library, to compare with or to fall back to. That one does not see the raw head, and lets some pass that strict refuses; default: strict.",
