@@ -9,7 +9,7 @@ HTTP_PORT  ?= 8080
 ADMIN_PORT ?= 9180
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check bench fuzz e2e generate dist clean
+.PHONY: help run build test check fips bench fuzz e2e generate dist clean
 
 help: ## show this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -32,8 +32,14 @@ check: ## everything that CI runs: format, vet, staticcheck, generated files, ra
 	@echo '== generated files'; $(MAKE) -s generate && git diff --exit-code -- config docs || { echo 'generated files are stale: commit the result of make generate'; exit 1; }
 	@echo '== tests with race detector'; $(GO) test -race ./...
 	@echo '== the same requests against the standard HTTP/1.1 server'; VAZEL_TEST_HTTP1=standard $(GO) test ./gateway
+	@echo '== FIPS 140-3'; $(MAKE) -s fips
 	@echo '== fuzzing'; $(MAKE) -s fuzz
 	@echo '== end to end'; $(MAKE) -s e2e
+
+# The certified version of the Go Cryptographic Module, and what uses cryptography.
+fips: ## build with the certified Go Cryptographic Module and test in FIPS 140-3 mode, HTTP/3 included
+	GOFIPS140=v1.0.0 CGO_ENABLED=0 $(GO) build -trimpath -o /dev/null ./cmd/vazel
+	GOFIPS140=v1.0.0 GODEBUG=fips140=on $(GO) test ./certs ./gateway ./cmd/vazel
 
 # A fuzzer whose time is up sometimes says "context deadline exceeded" and
 # fails, without an input to blame: a race in Go before 1.27 (go.dev/issue/75804).
@@ -45,7 +51,7 @@ fuzz: ## fuzz each target for FUZZ (5s)
 	      || { cat "$$out"; exit 1; }; \
 	  done; done
 
-e2e: ## run the program against real components (nginx, MapServer, wrk, h2load, h2spec, curl)
+e2e: ## run the program against real components (nginx, MapServer, testssl.sh, Chromium, OpenSSL, wrk, h2load, h2spec, curl)
 	$(GO) test -tags e2e -count=1 -run E2E -timeout 15m ./cmd/vazel
 
 bench: ## Go benchmarks of the request path

@@ -171,8 +171,10 @@ type EAB struct {
 
 // TLS is what the gateway offers and serves on its listeners.
 type TLS struct {
-	// Profile is the set of versions, suites and groups: modern, intermediate, ncsc-nl-2025-05 or bsi-tr-02102-2; default: intermediate.
+	// Profile is the set of versions, suites and groups: modern, intermediate, ncsc-nl-2025-05 or bsi-tr-02102-2; default: intermediate. What each holds stands in security.md.
 	Profile string `yaml:"profile"`
+	// MLKEM1024 also offers the post-quantum key exchange SecP384r1MLKEM1024, which costs a client and the gateway several times as much as the others; default: false.
+	MLKEM1024 bool `yaml:"mlkem1024"`
 	// Certificates are server certificates from files; the one whose names cover the host is served. The first one is also served to clients that send no server name.
 	Certificates []KeyPair `yaml:"certificates"`
 	// ACME obtains certificates for the hosts that no file covers.

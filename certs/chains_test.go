@@ -3,6 +3,7 @@ package certs
 import (
 	"crypto/x509"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -138,12 +139,12 @@ func TestKeptChains(t *testing.T) {
 		t.Parallel()
 		var cs chains
 		for i := range maxChains + 10 {
-			cs.put(chainKey{sent: [32]byte{byte(i), byte(i >> 8)}}, l(good), start)
+			cs.put(chainKey{sent: [32]byte{byte(i), byte(i >> 8)}}, l(good, ca.cert), l(good), start)
 		}
 		if n := len(cs.kept); n > maxChains {
 			t.Errorf("%d chains are kept", n)
 		}
-		if cs.get(chainKey{sent: [32]byte{0xff, 0xff}}, start) != nil {
+		if cs.get(chainKey{sent: [32]byte{0xff, 0xff}}, l(good), start) != nil {
 			t.Error("got a chain that nobody put")
 		}
 	})
@@ -166,4 +167,118 @@ func BenchmarkIdentify(b *testing.B) {
 			s.Identify(peers, now)
 		}
 	})
+}
+
+// TestKeptChainsMemory makes sure that a client with a good certificate can't
+// fill memory with what it sends beside it.
+func TestKeptChainsMemory(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "root", nil)
+	sub := newAuthority(t, "sub", ca)
+	junk := newAuthority(t, "junk", nil)
+	leaf := sub.leaf(t, subject(t, orgID("A")))
+	s := build(t, newManager(t), oneOrganization(t, ca, nil, nil))
+	got := s.Identify(state(leaf, junk.cert, sub.cert), time.Now())
+	if got.Reason != "" {
+		t.Fatalf("got %q (%s)", got.Reason, got.Detail)
+	}
+	for _, e := range s.chains.kept {
+		if e.n != 2 || e.at[0] != 0 || e.at[1] != 2 || e.anchor != s.organizations[0].cas[0] {
+			t.Errorf("kept %+v, want the positions 0 and 2 and the configured authority", e)
+		}
+	}
+	// The chain is made of what the next connection sent, not of what the first did.
+	again := func(c *x509.Certificate) *x509.Certificate {
+		p, err := x509.ParseCertificate(slices.Clone(c.Raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	second := []*x509.Certificate{again(leaf), again(junk.cert), again(sub.cert)}
+	next := s.Identify(state(second...), time.Now())
+	if len(s.chains.kept) != 1 || len(next.Chain) != 2 || next.Chain[0] != second[0] || next.Chain[1] != second[2] {
+		t.Errorf("got a chain of %d, %d kept", len(next.Chain), len(s.chains.kept))
+	}
+	// Whoever appends to a chain changes nothing for others.
+	_ = append(next.Chain, junk.cert)
+	if third := s.Identify(state(second...), time.Now()); third.Reason != "" {
+		t.Errorf("got %q", third.Reason)
+	}
+	// Other junk is another entry; in other order it is so as well.
+	s.Identify(state(leaf, sub.cert, junk.cert), time.Now())
+	if n := len(s.chains.kept); n != 2 {
+		t.Errorf("%d chains are kept, want 2", n)
+	}
+}
+
+// TestKeptChainsClock sets the wall clock back and forward: monotonic readings,
+// as time.Now has them, must not hide it.
+func TestKeptChainsClock(t *testing.T) {
+	t.Parallel()
+	ca := newAuthority(t, "root", nil)
+	leaf := ca.leaf(t, subject(t, orgID("A")))
+	chain, sent := []*x509.Certificate{leaf, ca.cert}, []*x509.Certificate{leaf}
+	now := time.Now() // with a monotonic reading
+	for _, tt := range []struct {
+		name string
+		at   time.Time
+		want bool
+	}{
+		{"at once", now, true},
+		{"a while later", now.Add(chainAge), true},
+		{"too late", now.Add(chainAge + time.Millisecond), false},
+		{"set back", now.Round(0).Add(-time.Millisecond), false},
+		{"set back by a year", now.Round(0).AddDate(-1, 0, 0), false},
+		{"set forward by a year", now.Round(0).AddDate(1, 0, 0), false},
+	} {
+		var cs chains
+		cs.put(chainKey{}, chain, sent, now)
+		if got := cs.get(chainKey{}, sent, tt.at) != nil; got != tt.want {
+			t.Errorf("%s: got %v", tt.name, got)
+		}
+	}
+	var cs chains
+	cs.put(chainKey{}, chain, sent, now)
+	for _, e := range cs.kept {
+		if e.from.String() != now.Round(0).String() || e.to.String() != now.Round(0).Add(chainAge).String() {
+			t.Errorf("kept from %s to %s, with a monotonic reading", e.from, e.to)
+		}
+	}
+	// Should two clients' bytes ever have one digest, the shorter one gets nothing.
+	if cs.get(chainKey{}, nil, now) != nil {
+		t.Error("got a chain without its certificates")
+	}
+}
+
+// TestKeptChainsAtOnce has good and bad clients come at the same time; run with
+// -race.
+func TestKeptChainsAtOnce(t *testing.T) {
+	t.Parallel()
+	ca, other := newAuthority(t, "root", nil), newAuthority(t, "root", nil)
+	id := subject(t, orgID("A"))
+	key := newKey(t)
+	good, bad := ca.leafFor(t, &key.PublicKey, id), other.leafFor(t, &key.PublicKey, id)
+	s := build(t, newManager(t), Config{Organizations: map[string]Organization{
+		"a": {ID: unit.List{"A"}, CA: unit.List{write(t, ca.cert)}},
+		"b": {ID: unit.List{"B"}, CA: unit.List{write(t, other.cert)}},
+	}})
+	var wg sync.WaitGroup
+	for i := range 8 {
+		wg.Go(func() {
+			for range 50 {
+				if i%2 == 0 {
+					if got := s.Identify(state(good), time.Now()); got.Organization != "a" {
+						t.Errorf("got %q, %q", got.Organization, got.Reason)
+					}
+				} else if got := s.Identify(state(bad), time.Now()); got.Reason != WrongOrganization {
+					t.Errorf("got %q, %q", got.Organization, got.Reason)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if n := len(s.chains.kept); n != 1 {
+		t.Errorf("%d chains are kept, want 1: bad ones are not", n)
+	}
 }

@@ -17,7 +17,8 @@ func pinOf(c *x509.Certificate) string {
 	return "sha256/" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-func checkPin(s string) error {
+// CheckPin says what is wrong with an item of spki.
+func CheckPin(s string) error {
 	b, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(s, "sha256/"))
 	if !strings.HasPrefix(s, "sha256/") || err != nil || len(b) != sha256.Size {
 		return fmt.Errorf("spki %q: write sha256/ and the base64 of the SHA-256 of the public key (DER)", s)
@@ -36,6 +37,12 @@ func usageOf(s string) (x509.ExtKeyUsage, error) {
 	return 0, fmt.Errorf("eku: unknown value %q; write client or any", s)
 }
 
+// CheckEKU says what is wrong with a value of eku.
+func CheckEKU(s string) error {
+	_, err := usageOf(s)
+	return err
+}
+
 // ETSI EN 319 412-5.
 var (
 	oidQCStatements = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 1, 3}
@@ -48,7 +55,8 @@ var (
 	}
 )
 
-func (q *QC) check() error {
+// Check says what is wrong with q.
+func (q *QC) Check() error {
 	if _, ok := qcTypes[q.Type]; q.Type != "" && !ok {
 		return fmt.Errorf("qc: unknown type %q; write esign, eseal or web", q.Type)
 	}

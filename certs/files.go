@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"os"
 )
@@ -29,6 +30,9 @@ func LoadKeyPair(k KeyPair) (pair tls.Certificate, raw []byte, err error) {
 		return pair, nil, fmt.Errorf("%s with the key %s: %w", k.Cert, k.Key, err)
 	}
 	if err := checkChain(pair); err != nil {
+		return pair, nil, fmt.Errorf("%s: %w", k.Cert, err)
+	}
+	if err := weak(pair.Leaf); err != nil {
 		return pair, nil, fmt.Errorf("%s: %w", k.Cert, err)
 	}
 	return pair, bytes.Join([][]byte{chain, key}, nil), nil
@@ -88,7 +92,7 @@ func loadCAs(path string) ([]*x509.Certificate, error) {
 		if !c.BasicConstraintsValid || !c.IsCA {
 			return nil, fmt.Errorf("%s: certificate %d (%s) is not a certification authority", path, len(l)+1, c.Subject)
 		}
-		if err := weak(c); err != nil {
+		if err := fitAuthority(c); err != nil {
 			return nil, fmt.Errorf("%s: certificate %d (%s): %w", path, len(l)+1, c.Subject, err)
 		}
 		l = append(l, c)
@@ -100,4 +104,19 @@ func loadCAs(path string) ([]*x509.Certificate, error) {
 		return nil, fmt.Errorf("%s: only %d of %d certificates can be read", path, len(l), begun)
 	}
 	return l, nil
+}
+
+// fitAuthority refuses authorities below which no certificate would count: it is
+// better to hear of it when they are configured.
+func fitAuthority(c *x509.Certificate) error {
+	if c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0 {
+		return errors.New("its keyUsage does not allow it to sign certificates")
+	}
+	if len(c.UnhandledCriticalExtensions) > 0 {
+		return fmt.Errorf("it has a critical extension that is not known here (%s), so nothing below it could be accepted", c.UnhandledCriticalExtensions[0])
+	}
+	if err := constraintsKnown(c); err != nil {
+		return fmt.Errorf("it has %w", err)
+	}
+	return weak(c)
 }

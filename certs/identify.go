@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/asn1"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,6 +20,7 @@ import (
 const (
 	maxChain      = 10
 	maxChainBytes = 64 << 10
+	maxIssuers    = 3 // of one name
 )
 
 // Identify says which organization the peer certificates of a handshake prove.
@@ -29,14 +31,15 @@ const (
 // is the first of these that holds:
 //
 //  1. no_client_cert
-//  2. bad_certificate: too many or too large, the leaf is an authority, its
-//     subject or organizationIdentifier must not be interpreted, weak keys, SHA-1
+//  2. bad_certificate: too many or too large, the leaf is an authority or of an
+//     old version, its subject or organizationIdentifier must not be
+//     interpreted, weak keys, SHA-1
 //  3. unknown_ca: no chain to an authority of any organization, dates of the
 //     leaf aside
 //  4. bad_certificate: the chain breaks name constraints, a path length or the
 //     like
 //  5. not_yet_valid, expired: the leaf, or a certificate of its chain
-//  6. wrong_usage
+//  6. server_only_certificate, wrong_usage
 //  7. bad_certificate: proves two organizations, or an attribute by which an
 //     organization would be recognized must not be interpreted, or a qualified
 //     statement is missing
@@ -77,21 +80,22 @@ func (s *Set) identify(cs *tls.ConnectionState, now time.Time, last bool) (Ident
 	if len(cs.PeerCertificates) == 0 {
 		return Identity{Reason: NoClientCert}, nil
 	}
+	now = now.Round(0) // validity is a matter of the wall clock, also when that is set back
 	leaf := cs.PeerCertificates[0]
 	id := Identity{Leaf: leaf}
 	refuse := func(r Reason, detail string) (Identity, <-chan struct{}) {
 		id.Organization, id.Chain, id.Reason, id.Detail = "", nil, r, detail
 		return id, nil
 	}
-	subject, identifier, err := readable(cs.PeerCertificates)
+	says, err := readable(cs.PeerCertificates)
 	if err != nil {
 		return refuse(BadCertificate, err.Error())
 	}
-	id.ID = identifier
+	id.ID = says.identifier
 	var named []*organization
 	var contradiction error
 	for _, o := range s.organizations {
-		value, ok, err := o.names(leaf, subject, identifier)
+		value, ok, err := o.names(says)
 		if err != nil {
 			contradiction = err
 		}
@@ -113,19 +117,19 @@ func (s *Set) identify(cs *tls.ConnectionState, now time.Time, last bool) (Ident
 		if !signs(leaf) {
 			continue
 		}
-		c := s.chains.get(chainKey{sent, o}, now)
+		c := s.chains.get(chainKey{sent, o}, cs.PeerCertificates, now)
 		if c == nil {
 			if c, err = path.verify(o.pool, now, o.usage); err != nil {
 				continue
 			}
-			s.chains.put(chainKey{sent, o}, c, now)
+			s.chains.put(chainKey{sent, o}, c, cs.PeerCertificates, now)
 		}
 		if proven != nil {
 			return refuse(BadCertificate, fmt.Sprintf("the certificate proves two organizations: %s and %s", proven.key, o.key))
 		}
 		proven, chain = o, c
 		id.Claimed = o.key
-		id.ID, _, _ = o.names(leaf, subject, identifier)
+		id.ID, _, _ = o.names(says)
 	}
 	if proven == nil {
 		usage := x509.ExtKeyUsageClientAuth
@@ -150,22 +154,30 @@ func (s *Set) identify(cs *tls.ConnectionState, now time.Time, last bool) (Ident
 	if !proven.until.IsZero() && !now.Before(proven.until) {
 		return refuse(AgreementExpired, "the agreement ended on "+proven.until.AddDate(0, 0, -1).Format(time.DateOnly))
 	}
-	id.Organization, id.Chain = proven.key, chain[:len(chain)-1]
+	id.Organization, id.Chain = proven.key, slices.Clip(chain[:len(chain)-1])
 	return id, pending
 }
 
-// readable checks what can be seen without any signature, and reads the
-// subject and organizationIdentifier of the leaf.
-func readable(peers []*x509.Certificate) ([]attribute, string, error) {
+// claim is what a leaf says of itself.
+type claim struct {
+	leaf       *x509.Certificate
+	subject    []attribute
+	identifier string // organizationIdentifier
+	names      []sanName
+}
+
+// readable checks what can be seen without any signature, and reads what the
+// leaf says.
+func readable(peers []*x509.Certificate) (*claim, error) {
 	if len(peers) > maxChain {
-		return nil, "", fmt.Errorf("%d certificates were sent; at most %d are looked at", len(peers), maxChain)
+		return nil, fmt.Errorf("%d certificates were sent; at most %d are looked at", len(peers), maxChain)
 	}
 	size := 0
 	for _, c := range peers {
 		size += len(c.Raw)
 	}
 	if size > maxChainBytes {
-		return nil, "", fmt.Errorf("the certificates have %d bytes; at most %d are looked at", size, maxChainBytes)
+		return nil, fmt.Errorf("the certificates have %d bytes; at most %d are looked at", size, maxChainBytes)
 	}
 	for i, c := range peers {
 		// A client may send its root along, whose signature on itself means nothing.
@@ -174,22 +186,43 @@ func readable(peers []*x509.Certificate) ([]attribute, string, error) {
 		}
 		switch c.SignatureAlgorithm {
 		case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.DSAWithSHA256, x509.ECDSAWithSHA1, x509.UnknownSignatureAlgorithm:
-			return nil, "", fmt.Errorf("certificate %d is signed by %s", i+1, c.SignatureAlgorithm)
+			return nil, fmt.Errorf("certificate %d is signed by %s", i+1, c.SignatureAlgorithm)
+		}
+		// Where several certificates have one name, each is tried as the issuer of
+		// each: two are enough for an authority that is changing its key.
+		same := 0
+		for _, d := range peers[1:] {
+			if bytes.Equal(c.RawIssuer, d.RawSubject) {
+				same++
+			}
+		}
+		if same > maxIssuers {
+			return nil, fmt.Errorf("%d certificates could be the issuer of certificate %d; at most %d are looked at", same, i+1, maxIssuers)
 		}
 	}
-	leaf := peers[0]
-	if err := weak(leaf); err != nil {
-		return nil, "", err
+	says := &claim{leaf: peers[0]}
+	switch leaf := says.leaf; {
+	case leaf.IsCA:
+		return nil, errors.New("the certificate is one of a certification authority")
+	case leaf.Version != 3:
+		// Older ones can't say what they are for (RFC 5280, 4.2).
+		return nil, fmt.Errorf("the certificate is of version %d; only version 3 is accepted", leaf.Version)
+	case leaf.SerialNumber == nil || leaf.SerialNumber.Sign() <= 0:
+		// RFC 5280, 4.1.2.2; revocation goes by this number.
+		return nil, errors.New("the serial number is not positive")
 	}
-	if leaf.IsCA {
-		return nil, "", errors.New("the certificate is one of a certification authority")
-	}
-	subject, err := subjectOf(leaf)
+	err := weak(says.leaf)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	identifier, err := single(subject, oidOrganizationIdentifier)
-	return subject, identifier, err
+	if says.subject, err = subjectOf(says.leaf); err != nil {
+		return nil, err
+	}
+	if says.identifier, err = single(says.subject, oidOrganizationIdentifier); err != nil {
+		return nil, err
+	}
+	says.names, err = sanNames(says.leaf)
+	return says, err
 }
 
 // verifier finds chains from a leaf.
@@ -220,7 +253,7 @@ func (v verifier) verify(roots *x509.CertPool, now time.Time, usage x509.ExtKeyU
 		if len(chain) < 2 {
 			continue // an authority itself
 		}
-		if err = weakChain(chain); err == nil {
+		if err = soundChain(chain); err == nil {
 			return chain, nil
 		}
 	}
@@ -246,7 +279,7 @@ func (v verifier) fault(all *x509.CertPool, now time.Time, usage x509.ExtKeyUsag
 		at = v.leaf.NotBefore
 	}
 	if _, err := v.verify(all, at, x509.ExtKeyUsageAny); err != nil {
-		return reasonOf(err, now)
+		return v.reasonOf(err, now)
 	}
 	if now.Before(v.leaf.NotBefore) {
 		return NotYetValid, "valid from " + v.leaf.NotBefore.UTC().Format(time.RFC3339)
@@ -255,7 +288,7 @@ func (v verifier) fault(all *x509.CertPool, now time.Time, usage x509.ExtKeyUsag
 		return Expired, "expired on " + v.leaf.NotAfter.UTC().Format(time.RFC3339)
 	}
 	if _, err := v.verify(all, now, usage); err != nil {
-		return reasonOf(err, now)
+		return v.reasonOf(err, now)
 	}
 	switch {
 	case !signs(v.leaf):
@@ -269,7 +302,7 @@ func (v verifier) fault(all *x509.CertPool, now time.Time, usage x509.ExtKeyUsag
 }
 
 // reasonOf names what x509 found.
-func reasonOf(err error, now time.Time) (Reason, string) {
+func (v verifier) reasonOf(err error, now time.Time) (Reason, string) {
 	var invalid x509.CertificateInvalidError
 	var unknown x509.UnknownAuthorityError
 	switch {
@@ -278,12 +311,20 @@ func reasonOf(err error, now time.Time) (Reason, string) {
 			return NotYetValid, "a certificate of the chain is valid from " + c.NotBefore.UTC().Format(time.RFC3339)
 		}
 		return Expired, "a certificate of the chain has expired"
+	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage && serverOnly(v.leaf):
+		return ServerOnly, "its extended key usage is for servers; an organization whose authority issues none for clients needs eku: any"
 	case errors.As(err, &invalid) && invalid.Reason == x509.IncompatibleUsage:
-		return WrongUsage, "its extended key usage does not allow client authentication; an organization whose authority issues none that does needs eku: any"
+		return WrongUsage, "its extended key usage, or that of an authority of its chain, does not allow client authentication"
 	case errors.As(err, &unknown):
 		return UnknownCA, "no chain to a configured authority"
 	}
 	return BadCertificate, err.Error()
+}
+
+// serverOnly reports whether a certificate is for servers and not for clients.
+func serverOnly(leaf *x509.Certificate) bool {
+	return slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageServerAuth) &&
+		!slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny)
 }
 
 // weak refuses keys that are too weak to prove anything, and kinds of keys that
@@ -308,10 +349,51 @@ func weak(c *x509.Certificate) error {
 	return nil
 }
 
-func weakChain(chain []*x509.Certificate) error {
+// soundChain looks for what x509 lets pass in a chain.
+func soundChain(chain []*x509.Certificate) error {
 	for _, c := range chain {
 		if err := weak(c); err != nil {
 			return err
+		}
+		if err := constraintsKnown(c); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+var oidNameConstraints = asn1.ObjectIdentifier{2, 5, 29, 30}
+
+// constraintsKnown makes sure that all name constraints of an authority are of
+// kinds that x509 holds against the certificates below it: DNS, IP, e-mail and
+// URI. Where others (directoryName, ...) are not marked critical, it would pass
+// over them, and let an authority out of its bounds.
+func constraintsKnown(c *x509.Certificate) error {
+	for _, e := range c.Extensions {
+		if !e.Id.Equal(oidNameConstraints) {
+			continue
+		}
+		var sides []asn1.RawValue // permitted, excluded
+		if rest, err := asn1.Unmarshal(e.Value, &sides); err != nil || len(rest) > 0 {
+			return errors.New("name constraints that can't be read")
+		}
+		for _, side := range sides {
+			for rest := side.Bytes; len(rest) > 0; {
+				var subtree struct{ Base asn1.RawValue }
+				var whole asn1.RawValue
+				var err error
+				if rest, err = asn1.Unmarshal(rest, &whole); err == nil {
+					_, err = asn1.Unmarshal(whole.Bytes, &subtree.Base)
+				}
+				if err != nil {
+					return errors.New("name constraints that can't be read")
+				}
+				switch subtree.Base.Tag {
+				case 1, 2, 6, 7: // rfc822Name, dNSName, uniformResourceIdentifier, iPAddress
+				default:
+					return fmt.Errorf("name constraints of a kind that can't be checked (tag %d)", subtree.Base.Tag)
+				}
+			}
 		}
 	}
 	return nil

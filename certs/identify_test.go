@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -122,7 +123,7 @@ func TestIdentify(t *testing.T) {
 		return l
 	}
 	forged := meu.leaf(t, one)
-	forged = &x509.Certificate{Raw: forged.Raw, RawTBSCertificate: append(slices.Clone(forged.RawTBSCertificate), 0), RawSubject: forged.RawSubject, RawIssuer: forged.RawIssuer,
+	forged = &x509.Certificate{Version: 3, SerialNumber: forged.SerialNumber, Raw: forged.Raw, RawTBSCertificate: append(slices.Clone(forged.RawTBSCertificate), 0), RawSubject: forged.RawSubject, RawIssuer: forged.RawIssuer,
 		PublicKey: forged.PublicKey, SignatureAlgorithm: forged.SignatureAlgorithm, Signature: forged.Signature, NotBefore: forged.NotBefore, NotAfter: forged.NotAfter, ExtKeyUsage: forged.ExtKeyUsage}
 
 	for _, tt := range []struct {
@@ -204,7 +205,8 @@ func TestIdentify(t *testing.T) {
 		{"expired, and for servers only", chain(meu.leaf(t, one, dates(-2*day, -day), usage(x509.ExtKeyUsageServerAuth))), Expired, "meu", "", ""},
 		{"expired, under another organization's authority", chain(agkk.leaf(t, one, dates(-2*day, -day))), Expired, "meu", "", ""},
 
-		{"for servers only", chain(meu.leaf(t, one, usage(x509.ExtKeyUsageServerAuth))), WrongUsage, "meu", "", "extended"},
+		{"for servers only", chain(meu.leaf(t, one, usage(x509.ExtKeyUsageServerAuth))), ServerOnly, "meu", "", "eku: any"},
+		{"for servers and e-mail", chain(meu.leaf(t, one, usage(x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageEmailProtection))), ServerOnly, "meu", "", "eku: any"},
 		{"for e-mail only", chain(meu.leaf(t, one, usage(x509.ExtKeyUsageEmailProtection))), WrongUsage, "meu", "", ""},
 		{"issued by an authority for servers only", chain(serverOnly.leaf(t, one), serverOnly.cert), WrongUsage, "meu", "", ""},
 		{"key not for signatures", chain(meu.leaf(t, one, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyEncipherment })), WrongUsage, "meu", "", "keyUsage"},
@@ -233,7 +235,7 @@ func TestIdentify(t *testing.T) {
 		{"another key than the pinned one", chain(pinned.leaf(t, subject(t, orgID("NTRBG-20")))), WrongOrganization, "", "", ""},
 		{"pinned key under another authority", chain(shared.leafFor(t, &pinnedKey.PublicKey, subject(t, orgID("NTRBG-20")))), WrongOrganization, "pinned", "", ""},
 		{"any usage, but no signatures", chain(shared.leaf(t, subject(t, orgID("NTRBG-21")), func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageKeyAgreement })), WrongUsage, "servers", "", "keyUsage"},
-		{"any usage is of no use to another organization", chain(shared.leaf(t, three, usage(x509.ExtKeyUsageServerAuth))), WrongUsage, "nra", "", "eku: any"},
+		{"any usage is of no use to another organization", chain(shared.leaf(t, three, usage(x509.ExtKeyUsageServerAuth))), ServerOnly, "nra", "", "eku: any"},
 		{"not qualified", chain(shared.leaf(t, subject(t, orgID("NTRBG-22")))), BadCertificate, "", "", "QcCompliance"},
 		{"qualified for something else", chain(shared.leaf(t, subject(t, orgID("NTRBG-22")), qualified(qcTypes["web"]))), BadCertificate, "", "", "QcType"},
 		{"unreadable qualified statements", chain(shared.leaf(t, subject(t, orgID("NTRBG-22")), func(c *x509.Certificate) {
@@ -307,34 +309,88 @@ func TestIdentifyNeverSystemRoots(t *testing.T) {
 	}
 }
 
-// FuzzIdentify makes sure that no certificate from a stranger panics, and that
-// none is anybody without an authority's signature.
+// FuzzIdentify changes certificates and what is sent with them, and has an
+// authority sign the first again, as a careless one would. Whatever is let in
+// says exactly what a configured organization demands, once, and was signed by
+// exactly that organization's authority.
 func FuzzIdentify(f *testing.F) {
-	ca := newAuthority(f, "root", nil)
-	other := newAuthority(f, "other", nil)
-	third := newAuthority(f, "third", nil)
-	s := build(f, newManager(f), Config{Organizations: map[string]Organization{
-		"a": {ID: unit.List{"A"}, CA: unit.List{write(f, ca.cert)}},
+	root, other, third := newAuthority(f, "root", nil), newAuthority(f, "other", nil), newAuthority(f, "third", nil)
+	sub := newAuthority(f, "sub", root)
+	authorities := map[string]*authority{"a": root, "b": third, "c": other}
+	config := Config{Organizations: map[string]Organization{
+		"a": {ID: unit.List{"NTRBG-1", "VATBG-1"}, CA: unit.List{write(f, root.cert)}},
 		"b": {Subject: &SubjectMatch{CN: "b"}, CA: unit.List{write(f, third.cert)}, SAN: unit.List{"uri:urn:*", "dns:*.b.example"}},
-	}})
-	good := ca.leaf(f, subject(f, orgID("A")))
-	f.Add(other.leaf(f, subject(f, orgID("A"))).Raw)
-	f.Add(other.leaf(f, subject(f, cn("b")), dns("x.b.example")).Raw)
-	f.Add(ca.leaf(f, subject(f, orgID("A"), orgID("B"))).Raw)
-	f.Add(other.leaf(f, subject(f, at{oidOrganizationIdentifier, asn1.TagBMPString, "\x00A"})).Raw)
-	f.Fuzz(func(t *testing.T, der []byte) {
+		"c": {ID: unit.List{"NTRBG-2"}, EKU: "any", CA: unit.List{write(f, other.cert)}},
+	}}
+	s := build(f, newManager(f), config)
+	good := root.leaf(f, subject(f, orgID("NTRBG-1")))
+	second := sub.leaf(f, subject(f, orgID("NTRBG-1")))
+	for i, c := range []*x509.Certificate{
+		good, second, sub.cert, root.cert,
+		root.leaf(f, subject(f, orgID("NTRBG-2"))),
+		root.leaf(f, subject(f, orgID("NTRBG-1"), orgID("NTRBG-2"))),
+		root.leaf(f, marshal(f, []asn1.RawValue{rdn(f, orgID("VATBG-1"), cn("x"))})),
+		root.leaf(f, subject(f, at{oidOrganizationIdentifier, asn1.TagBMPString, "\x00N"})),
+		third.leaf(f, subject(f, cn("b")), dns("x.b.example", "y.c.example")),
+		third.leaf(f, subject(f, cn("b")), func(c *x509.Certificate) { c.URIs = []*url.URL{{Scheme: "urn", Opaque: "x"}} }),
+		other.leaf(f, subject(f, orgID("NTRBG-2")), usage(x509.ExtKeyUsageServerAuth)),
+	} {
+		f.Add(c.Raw, uint8(i))
+	}
+	now := time.Now()
+	f.Fuzz(func(t *testing.T, der []byte, by uint8) {
+		show := func(peers ...*x509.Certificate) {
+			leaf := peers[0]
+			id := s.Identify(state(peers...), now)
+			if again := s.Identify(state(peers...), now); again.Reason != id.Reason || again.Organization != id.Organization || again.ID != id.ID {
+				t.Fatalf("got %q, %q at first and %q, %q then", id.Organization, id.Reason, again.Organization, again.Reason)
+			}
+			if (id.Reason == "") != (id.Organization != "") || (id.Reason == "") != (id.Chain != nil) {
+				t.Fatalf("got reason %q with organization %q and a chain of %d", id.Reason, id.Organization, len(id.Chain))
+			}
+			if id.Reason != "" {
+				return
+			}
+			// The chain: from the leaf, each signed by the next, to the authority.
+			at := authorities[id.Organization].cert
+			for i, c := range append(id.Chain, at) {
+				if i == 0 && !c.Equal(leaf) || i > 0 && id.Chain[i-1].CheckSignatureFrom(c) != nil || i > 0 && !c.IsCA || now.Before(c.NotBefore) || now.After(c.NotAfter) {
+					t.Fatalf("%q is proven by a chain that is broken at %d", id.Organization, i)
+				}
+			}
+			// The name, by another reading than the one that decided.
+			if o := config.Organizations[id.Organization]; len(o.ID) > 0 {
+				if !slices.Contains(o.ID, id.ID) || bytes.Count(leaf.RawSubject, []byte{6, 3, 0x55, 4, 0x61}) != 1 || !bytes.Contains(leaf.RawSubject, append([]byte{byte(len(id.ID))}, id.ID...)) {
+					t.Fatalf("%q is proven by %q in the subject %x", id.Organization, id.ID, leaf.RawSubject)
+				}
+			} else if leaf.Subject.CommonName != "b" || len(leaf.DNSNames)+len(leaf.URIs) == 0 {
+				t.Fatalf("%q is proven by %s", id.Organization, leaf.Subject)
+			}
+			if len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) > 0 && id.Organization != "c" && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny) {
+				t.Fatalf("%q is proven by a certificate for %v", id.Organization, leaf.ExtKeyUsage)
+			}
+		}
 		c, err := x509.ParseCertificate(der)
 		if err != nil {
 			return
 		}
-		for _, peers := range [][]*x509.Certificate{{c}, {c, ca.cert}, {c, c, good}} {
-			id := s.Identify(state(peers...), time.Now())
-			if (id.Reason == "") != (id.Organization != "") {
-				t.Errorf("got reason %q with organization %q", id.Reason, id.Organization)
-			}
-			if id.Organization != "" && c.CheckSignatureFrom(map[string]*authority{"a": ca, "b": third}[id.Organization].cert) != nil {
-				t.Errorf("proved %q without its authority", id.Organization)
-			}
+		show(c)
+		show(c, sub.cert)
+		show(c, c, good)
+		show(good, c)
+		show(second, c, sub.cert)
+		// Signed anew, by this authority or that, under its name.
+		a := []*authority{root, sub, other, third}[by%4]
+		var b tbs
+		if rest, err := asn1.Unmarshal(c.RawTBSCertificate, &b); err != nil || len(rest) > 0 {
+			return
 		}
+		again, err := x509.ParseCertificate(a.forge(t, c, func(b *tbs) { b.Issuer = asn1.RawValue{FullBytes: a.cert.RawSubject} }))
+		if err != nil {
+			return
+		}
+		show(again)
+		show(again, sub.cert, root.cert)
+		show(again, c, sub.cert)
 	})
 }

@@ -7,14 +7,15 @@ type Reason string
 
 // The reasons for refusal. They are label values and problem types: they never change meaning.
 const (
-	NoClientCert      Reason = "no_client_cert"     // none was presented
-	UnknownCA         Reason = "unknown_ca"         // no chain to a certification authority of any organization
-	Expired           Reason = "expired"            // after notAfter, of the leaf or of its chain
-	NotYetValid       Reason = "not_yet_valid"      // before notBefore
-	WrongUsage        Reason = "wrong_usage"        // not for client authentication
-	WrongOrganization Reason = "wrong_organization" // a trusted chain, but no organization has this identifier under this authority
-	NotAllowed        Reason = "not_allowed"        // a known organization that this route does not allow
-	AgreementExpired  Reason = "agreement_expired"  // a known organization after its valid_until
+	NoClientCert      Reason = "no_client_cert"          // none was presented
+	UnknownCA         Reason = "unknown_ca"              // no chain to a certification authority of any organization
+	Expired           Reason = "expired"                 // after notAfter, of the leaf or of its chain
+	NotYetValid       Reason = "not_yet_valid"           // before notBefore
+	ServerOnly        Reason = "server_only_certificate" // for servers, and eku: any does not say that this is enough
+	WrongUsage        Reason = "wrong_usage"             // not for client authentication
+	WrongOrganization Reason = "wrong_organization"      // a trusted chain, but no organization has this identifier under this authority
+	NotAllowed        Reason = "not_allowed"             // a known organization that this route does not allow
+	AgreementExpired  Reason = "agreement_expired"       // a known organization after its valid_until
 	Revoked           Reason = "revoked"
 	RevocationUnknown Reason = "revocation_unavailable"
 	BadCertificate    Reason = "bad_certificate" // unreadable, contradictory or too weak

@@ -87,9 +87,9 @@ func (s *Set) inspect(peers []*x509.Certificate, now time.Time) Report {
 	if attributes, err := subjectOf(c); err == nil {
 		r.OrganizationIdentifier, _ = single(attributes, oidOrganizationIdentifier)
 	}
-	for _, kind := range []string{"dns", "uri", "email"} {
-		for _, v := range sanValues(c, kind) {
-			r.Names = append(r.Names, kind+":"+v)
+	if names, err := sanNames(c); err == nil {
+		for _, n := range names {
+			r.Names = append(r.Names, n.kind+":"+n.value)
 		}
 	}
 	for _, u := range c.ExtKeyUsage {

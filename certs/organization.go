@@ -80,12 +80,8 @@ func (s *Set) loadOrganizations(all map[string]Organization) error {
 		trust = append(trust, []byte(o.digest))
 		s.organizations = append(s.organizations, o)
 	}
-	for i, a := range s.organizations {
-		for _, b := range s.organizations[i+1:] {
-			if why := overlap(a, b); why != "" {
-				errs = append(errs, fmt.Errorf("organizations %q and %q: one certificate could prove both: %s", a.key, b.key, why))
-			}
-		}
+	for _, o := range overlaps(s.organizations) {
+		errs = append(errs, o)
 	}
 	s.trustID = digest(trust...)
 	return errors.Join(errs...)
@@ -140,12 +136,12 @@ func (o *organization) readNames(c Organization) (errs []error) {
 		errs = append(errs, errors.New("needs id, subject, san or spki: an authority alone proves no organization"))
 	}
 	for _, pin := range c.SPKI {
-		if err := checkPin(pin); err != nil {
+		if err := CheckPin(pin); err != nil {
 			errs = append(errs, err)
 		}
 	}
 	if c.QC != nil {
-		if err := c.QC.check(); err != nil {
+		if err := c.QC.Check(); err != nil {
 			errs = append(errs, err)
 		}
 	}
@@ -203,101 +199,6 @@ func (o *organization) trust(c Organization) string {
 	return digest(parts...)
 }
 
-// overlap says why one certificate could prove both organizations; "" if none
-// can. Two organizations under one authority have to be told apart for sure.
-func overlap(a, b *organization) string {
-	why := sameNames(a, b)
-	if why == "" || !shareAuthority(a, b) {
-		return ""
-	}
-	return why
-}
-
-// sameNames says which names could stand for both.
-func sameNames(a, b *organization) string {
-	if len(a.pins) > 0 && len(b.pins) > 0 && !slices.ContainsFunc(a.pins, func(p string) bool { return slices.Contains(b.pins, p) }) {
-		return ""
-	}
-	if len(a.ids) > 0 && len(b.ids) > 0 {
-		for _, id := range a.ids {
-			if slices.Contains(b.ids, id) {
-				return fmt.Sprintf("both have the id %s under an authority that they share", id)
-			}
-		}
-		return ""
-	}
-	if a.subject != nil && b.subject != nil {
-		for i, v := range a.subject.values() {
-			if w := b.subject.values()[i]; v.value != "" && w.value != "" && v.value != w.value {
-				return ""
-			}
-		}
-	}
-	if len(a.san) > 0 && len(b.san) > 0 && len(a.ids)+len(b.ids) == 0 {
-		for _, p := range a.san {
-			for _, q := range b.san {
-				if p.kind == q.kind && globsMeet(p.text, q.text) {
-					return fmt.Sprintf("the patterns %s:%s and %s:%s fit one name under an authority that they share", p.kind, p.text, q.kind, q.text)
-				}
-			}
-		}
-		return "" // a certificate with a name of each is refused when it comes
-	}
-	return "they share an authority, and are not told apart by the same means; give both an id"
-}
-
-// shareAuthority reports whether an authority of one counts for the other as
-// well, itself or as the issuer of the other's.
-func shareAuthority(a, b *organization) bool {
-	for _, x := range a.cas {
-		for _, y := range b.cas {
-			if bytes.Equal(x.RawSubjectPublicKeyInfo, y.RawSubjectPublicKeyInfo) || issued(x, y) || issued(y, x) {
-				return true
-			}
-		}
-	}
-	return false
-}
-
-func issued(by, c *x509.Certificate) bool {
-	return bytes.Equal(by.RawSubject, c.RawIssuer) && c.CheckSignatureFrom(by) == nil
-}
-
-// globsMeet reports whether some text may fit both patterns. It errs on the side
-// of yes.
-func globsMeet(p, q string) bool {
-	type at struct{ i, j int }
-	todo, seen := []at{{}}, map[at]bool{}
-	for len(todo) > 0 {
-		x := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if seen[x] {
-			continue
-		}
-		seen[x] = true
-		if x.i == len(p) && x.j == len(q) {
-			return true
-		}
-		pStar, qStar := x.i < len(p) && p[x.i] == '*', x.j < len(q) && q[x.j] == '*'
-		if pStar {
-			todo = append(todo, at{x.i + 1, x.j})
-			if x.j < len(q) {
-				todo = append(todo, at{x.i, x.j + 1})
-			}
-		}
-		if qStar {
-			todo = append(todo, at{x.i, x.j + 1})
-			if x.i < len(p) {
-				todo = append(todo, at{x.i + 1, x.j})
-			}
-		}
-		if x.i < len(p) && x.j < len(q) && p[x.i] == q[x.j] {
-			todo = append(todo, at{x.i + 1, x.j + 1})
-		}
-	}
-	return false
-}
-
 type wanted struct {
 	oid   asn1.ObjectIdentifier
 	value string
@@ -312,20 +213,20 @@ func (m *SubjectMatch) values() [5]wanted {
 // alternative name, else the pin. An error is an attribute that this
 // organization asks for and that must not be interpreted, or a qualified
 // statement that is missing.
-func (o *organization) names(c *x509.Certificate, subject []attribute, id string) (string, bool, error) {
+func (o *organization) names(c *claim) (string, bool, error) {
 	matched := ""
 	if len(o.ids) > 0 {
-		if id == "" || !slices.Contains(o.ids, id) {
+		if c.identifier == "" || !slices.Contains(o.ids, c.identifier) {
 			return "", false, nil
 		}
-		matched = id
+		matched = c.identifier
 	}
 	if o.subject != nil {
 		for _, want := range o.subject.values() {
 			if want.value == "" {
 				continue
 			}
-			got, err := single(subject, want.oid)
+			got, err := single(c.subject, want.oid)
 			if err != nil || got != want.value {
 				return "", false, err
 			}
@@ -335,16 +236,16 @@ func (o *organization) names(c *x509.Certificate, subject []attribute, id string
 		}
 	}
 	if len(o.san) > 0 {
-		i := slices.IndexFunc(o.san, func(p sanPattern) bool { _, ok := p.find(c); return ok })
+		i := slices.IndexFunc(o.san, func(p sanPattern) bool { _, ok := p.find(c.names); return ok })
 		if i < 0 {
 			return "", false, nil
 		}
 		if matched == "" {
-			matched, _ = o.san[i].find(c)
+			matched, _ = o.san[i].find(c.names)
 		}
 	}
 	if len(o.pins) > 0 {
-		pin := pinOf(c)
+		pin := pinOf(c.leaf)
 		if !slices.Contains(o.pins, pin) {
 			return "", false, nil
 		}
@@ -353,7 +254,7 @@ func (o *organization) names(c *x509.Certificate, subject []attribute, id string
 		}
 	}
 	if matched != "" && o.qc != nil {
-		if err := o.qc.met(c); err != nil {
+		if err := o.qc.met(c.leaf); err != nil {
 			return "", false, err
 		}
 	}

@@ -81,10 +81,10 @@ func (m *Manager) Build(c Config) (*Set, error) {
 	s := &Set{manager: m, hosts: map[string]*hostTLS{}, wildcards: map[string]*hostTLS{}, acme: c.TLS.ACME, byCA: x509.NewCertPool()}
 	var errs []error
 	var err error
-	if s.profile, err = profileOf(c.TLS.Profile); err != nil {
+	if s.profile, err = profileOf(c.TLS); err != nil {
 		errs = append(errs, err)
 	}
-	broken := false
+	broken, name := false, c.TLS.Profile
 	for i, k := range c.TLS.Certificates {
 		c, err := m.serve(k)
 		if err != nil {
@@ -94,6 +94,9 @@ func (m *Manager) Build(c Config) (*Set, error) {
 		}
 		s.certificates = append(s.certificates, c)
 		s.warnOf(k.Cert, c.pair.Leaf, time.Now())
+		if advice := KeyAdvice(name, c.pair.Leaf); advice != "" {
+			s.warnings = append(s.warnings, k.Cert+" "+advice)
+		}
 	}
 	if err := s.loadOrganizations(c.Organizations); err != nil {
 		errs = append(errs, err)
@@ -163,7 +166,7 @@ func (s *Set) addHost(h Host) error {
 	t := s.prepare(name, h.MTLS)
 	switch files := s.filesFor(name); {
 	case len(files) > 0:
-		t.base.GetCertificate = files.choose
+		t.base.GetCertificate = s.profile.limit(files.choose)
 	case s.acme != nil && (!wild || s.acme.Wildcards()):
 		s.acmeHosts = append(s.acmeHosts, name)
 		acme := s.manager.acme
@@ -185,7 +188,7 @@ func (s *Set) addFallback() {
 	t := s.prepare("", MTLSOff)
 	switch {
 	case len(s.certificates) > 0:
-		t.base.GetCertificate = choice{s.certificates[0].stapled}.choose
+		t.base.GetCertificate = s.profile.limit(choice{s.certificates[0].stapled}.choose)
 	case len(s.acmeHosts) > 0:
 		acme, first := s.manager.acme, s.acmeHosts[0]
 		t.base.GetCertificate = func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return acme.certificate(first) }

@@ -3,6 +3,8 @@ package certs
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/asn1"
 	"errors"
 	"io"
 	"net"
@@ -300,56 +302,6 @@ type oneSession struct{ s *tls.ClientSessionState }
 func (c *oneSession) Get(string) (*tls.ClientSessionState, bool) { return c.s, c.s != nil }
 func (c *oneSession) Put(_ string, s *tls.ClientSessionState)    { c.s = s }
 
-// TestProfiles does a handshake of every profile with every version, suite and
-// group.
-func TestProfiles(t *testing.T) {
-	t.Parallel()
-	type result struct{ versions, suites, groups []string }
-	versions := []uint16{tls.VersionTLS10, tls.VersionTLS11, tls.VersionTLS12, tls.VersionTLS13}
-	groups := []tls.CurveID{tls.CurveP256, tls.CurveP384, tls.CurveP521, tls.X25519, tls.X25519MLKEM768, tls.SecP256r1MLKEM768, tls.SecP384r1MLKEM1024}
-	const ecdsa = "TLS_ECDHE_ECDSA_WITH_"
-	for profile, want := range map[string]result{
-		"modern":          {[]string{"TLS 1.3"}, nil, []string{"CurveP256", "CurveP384", "X25519", "X25519MLKEM768", "SecP256r1MLKEM768"}},
-		"intermediate":    {[]string{"TLS 1.2", "TLS 1.3"}, []string{ecdsa + "AES_128_GCM_SHA256", ecdsa + "AES_256_GCM_SHA384", ecdsa + "CHACHA20_POLY1305_SHA256"}, []string{"CurveP256", "CurveP384", "X25519", "X25519MLKEM768", "SecP256r1MLKEM768"}},
-		"ncsc-nl-2025-05": {[]string{"TLS 1.2", "TLS 1.3"}, []string{ecdsa + "AES_128_GCM_SHA256", ecdsa + "AES_256_GCM_SHA384", ecdsa + "CHACHA20_POLY1305_SHA256"}, []string{"CurveP256", "CurveP384", "X25519", "X25519MLKEM768", "SecP256r1MLKEM768"}},
-		"bsi-tr-02102-2":  {[]string{"TLS 1.2", "TLS 1.3"}, []string{ecdsa + "AES_128_GCM_SHA256", ecdsa + "AES_256_GCM_SHA384"}, []string{"CurveP256", "CurveP384", "CurveP521", "SecP256r1MLKEM768", "SecP384r1MLKEM1024"}},
-	} {
-		t.Run(profile, func(t *testing.T) {
-			t.Parallel()
-			n := newNode(t)
-			n.config.TLS.Profile = profile
-			srv := serve(t, build(t, n.m, n.config))
-			try := func(change func(*tls.Config)) bool {
-				c := n.dialer("open.example")
-				c.MinVersion = tls.VersionTLS10
-				change(c)
-				_, _, err := srv.dial(t, c)
-				return err == nil
-			}
-			var got result
-			for _, v := range versions {
-				if try(func(c *tls.Config) { c.MinVersion, c.MaxVersion = v, v }) {
-					got.versions = append(got.versions, tls.VersionName(v))
-				}
-			}
-			for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-				if slices.Contains(s.SupportedVersions, tls.VersionTLS12) && try(func(c *tls.Config) { c.MaxVersion, c.CipherSuites = tls.VersionTLS12, []uint16{s.ID} }) {
-					got.suites = append(got.suites, s.Name)
-				}
-			}
-			for _, g := range groups {
-				if try(func(c *tls.Config) { c.CurvePreferences = []tls.CurveID{g} }) {
-					got.groups = append(got.groups, g.String())
-				}
-			}
-			slices.Sort(got.suites)
-			if !slices.Equal(got.versions, want.versions) || !slices.Equal(got.suites, want.suites) || !slices.Equal(got.groups, want.groups) {
-				t.Errorf("got  %q\nwant %q", got, want)
-			}
-		})
-	}
-}
-
 func TestNoCertificate(t *testing.T) {
 	t.Parallel()
 	m := newManager(t)
@@ -405,6 +357,16 @@ func TestBuildErrors(t *testing.T) {
 		}
 	}
 	damaged := write(t, root.cert, other.cert)
+	mute := newAuthority(t, "mute", nil, func(c *x509.Certificate) { c.KeyUsage = x509.KeyUsageCRLSign })
+	extended := func(id asn1.ObjectIdentifier, critical bool, value []byte) *authority {
+		return newAuthority(t, "extended", nil, func(c *x509.Certificate) {
+			c.ExtraExtensions = []pkix.Extension{{Id: id, Critical: critical, Value: value}}
+		})
+	}
+	strange := extended(asn1.ObjectIdentifier{1, 2, 3, 4}, true, []byte{5, 0})
+	bound := extended(oidNameConstraints, false, marshal(t, []asn1.RawValue{{Class: asn1.ClassContextSpecific, Tag: 1, IsCompound: true, Bytes: marshal(t, []asn1.RawValue{
+		{Class: asn1.ClassContextSpecific, Tag: 4, IsCompound: true, Bytes: subject(t, cn("x"))},
+	})}}))
 	for _, tt := range []struct {
 		name   string
 		change func(*node)
@@ -441,6 +403,9 @@ func TestBuildErrors(t *testing.T) {
 		{"empty authority file", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{writeFile(t, nil)}}), "holds no certificate"},
 		{"damaged authority file", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{damage(t, damaged)}}), "only 1 of 2"},
 		{"private key among authorities", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{writeFile(t, keyPEM(root.key))}}), "PRIVATE KEY"},
+		{"authority that may not sign", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{write(t, mute.cert)}}), "does not allow it to sign certificates"},
+		{"authority with an unknown critical extension", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{write(t, strange.cert)}}), "critical extension that is not known here (1.2.3.4)"},
+		{"authority with unknown name constraints", orgs(Organization{ID: unit.List{"A"}, CA: unit.List{write(t, bound.cert)}}), "name constraints of a kind"},
 		{"bad pattern", orgs(Organization{SAN: unit.List{"ip:127.0.0.1"}, CA: rootFile}), "dns:, uri: or email:"},
 		{"pattern for everybody", orgs(Organization{SAN: unit.List{"dns:*"}, CA: rootFile}), "everybody"},
 		{"unreadable list", orgs(Organization{ID: unit.List{"A"}, CA: rootFile, CRL: CRLs{{File: writeFile(t, nil)}}}), "is empty"},

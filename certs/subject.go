@@ -24,6 +24,13 @@ var (
 // characters for most of them.
 const maxAttribute = 256
 
+// What is looked at of a leaf, so that one certificate does not cost more than
+// another whatever it holds.
+const (
+	maxAttributes = 64  // of the subject
+	maxNames      = 250 // alternative names
+)
+
 // attribute is one attribute of a subject, with the bytes of its value.
 type attribute struct {
 	oid   asn1.ObjectIdentifier
@@ -54,6 +61,9 @@ func subjectOf(c *x509.Certificate) ([]attribute, error) {
 			var err error
 			if rest, err = asn1.Unmarshal(rest, &a); err != nil {
 				return nil, unreadable
+			}
+			if len(l) == maxAttributes {
+				return nil, fmt.Errorf("the subject has more than %d attributes", maxAttributes)
 			}
 			l = append(l, attribute{a.Type, a.Value.Class, a.Value.Tag, a.Value.Bytes})
 		}
@@ -106,6 +116,12 @@ type sanPattern struct {
 	text string // lower case for dns
 }
 
+// CheckSAN says what is wrong with an item of san.
+func CheckSAN(s string) error {
+	_, err := compileSAN(s)
+	return err
+}
+
 // compileSAN reads "dns:*.nra.example".
 func compileSAN(s string) (sanPattern, error) {
 	kind, text, ok := strings.Cut(s, ":")
@@ -126,38 +142,47 @@ func compileSAN(s string) (sanPattern, error) {
 	return sanPattern{kind, text}, nil
 }
 
-// sanValues are the alternative names of one kind, as their bytes stand in the
-// certificate.
-func sanValues(c *x509.Certificate, kind string) []string {
-	tag := sanTags[kind].tag
-	var values []string
+// sanName is one alternative name, as its bytes stand in the certificate.
+type sanName struct{ kind, value string }
+
+// sanNames are the alternative names of the kinds that patterns can ask for.
+func sanNames(c *x509.Certificate) ([]sanName, error) {
+	var l []sanName
 	for _, e := range c.Extensions {
 		if !e.Id.Equal(oidSAN) {
 			continue
 		}
 		var names []asn1.RawValue
 		if rest, err := asn1.Unmarshal(e.Value, &names); err != nil || len(rest) > 0 {
-			return nil
+			return nil, errors.New("the alternative names can't be read")
+		}
+		if len(names) > maxNames {
+			return nil, fmt.Errorf("the certificate has %d alternative names; at most %d are looked at", len(names), maxNames)
 		}
 		for _, n := range names {
-			if n.Class == asn1.ClassContextSpecific && n.Tag == tag && !n.IsCompound {
-				values = append(values, string(n.Bytes))
+			for kind, t := range sanTags {
+				if n.Class == asn1.ClassContextSpecific && n.Tag == t.tag && !n.IsCompound {
+					l = append(l, sanName{kind, string(n.Bytes)})
+				}
 			}
 		}
 	}
-	return values
+	return l, nil
 }
 
-// find is the value in c that fits. Domain names are compared without regard to
+// find is the name that fits. Domain names are compared without regard to
 // the case of ASCII letters, the rest byte by byte.
-func (p sanPattern) find(c *x509.Certificate) (string, bool) {
-	for _, v := range sanValues(c, p.kind) {
-		text := v
-		if p.kind == "dns" {
-			text = lowerASCII(v)
+func (p sanPattern) find(names []sanName) (string, bool) {
+	for _, n := range names {
+		if n.kind != p.kind || len(n.value) > maxAttribute || !printableASCII(n.value) {
+			continue
 		}
-		if len(v) <= maxAttribute && printableASCII(v) && glob(p.text, text, sanTags[p.kind].stop) {
-			return v, true
+		text := n.value
+		if p.kind == "dns" {
+			text = lowerASCII(text)
+		}
+		if glob(p.text, text, sanTags[p.kind].stop) {
+			return n.value, true
 		}
 	}
 	return "", false

@@ -1,20 +1,16 @@
 package config
 
 import (
-	"bytes"
 	"crypto/x509"
-	"encoding/pem"
 	"fmt"
-	"maps"
 	"net"
 	"net/netip"
 	"net/url"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
-	"regexp"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,12 +22,14 @@ import (
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
-// bad notes a wrong value and shows its line.
+// bad notes a wrong value, unless something was found wrong with it already, and
+// what to write instead.
 func (t *tree) bad(n *yaml.Node, hint, format string, args ...any) {
-	p := t.problem(n, format, args...)
-	if n.Kind == yaml.ScalarNode {
-		t.show(p, n, hint)
+	if t.noted(n) {
+		return
 	}
+	p := t.problem(n, format, args...)
+	t.show(p, n, hint)
 }
 
 // oneOf checks a word against the ones that are known.
@@ -47,30 +45,24 @@ func (t *tree) oneOf(n *yaml.Node, what string, known ...string) {
 }
 
 func (t *tree) checkMain() {
-	const minBuffers = 32 << 20
 	c, root := t.config, t.main.root
 	_, listen := get(root, "listen")
 	if listen == nil || len(c.Listen) == 0 {
-		t.problem(root, "\"listen\" is missing; write for example listen: [{address: \"[::]:443\"}]")
+		t.bare(root, "\"listen\" is missing; write for example listen: [{address: \"[::]:443\"}]")
 	} else if listen.Kind == yaml.SequenceNode {
-		seen := map[string]*yaml.Node{}
-		for _, n := range listen.Content {
-			t.checkListen(n, seen)
-		}
+		t.checkListens(listen)
 	}
 	_, limits := get(root, "limits")
 	if _, n := get(limits, "http1"); n != nil {
 		t.oneOf(n, "limits.http1", "strict", "standard")
 	}
-	if _, n := get(limits, "buffer_memory"); n != nil && c.Limits.BufferMemory < minBuffers {
-		t.bad(n, "", "limits.buffer_memory is less than 32MiB, which the largest body takes that is inspected")
-	}
+	t.checkLimits(limits)
 	_, tls := get(root, "tls")
 	if _, p := get(tls, "profile"); p != nil {
 		t.oneOf(p, "TLS profile", certs.Profiles()...)
 	}
 	if len(c.TLS.Certificates) == 0 && c.TLS.ACME == nil && len(c.Listen) > 0 {
-		t.problem(root, "\"tls\" names no certificate; write tls.certificates, or tls.acme to obtain them")
+		t.bare(root, "\"tls\" names no certificate; write tls.certificates, or tls.acme to obtain them")
 	}
 	_, list := get(tls, "certificates")
 	for i := range c.TLS.Certificates {
@@ -90,12 +82,16 @@ func (t *tree) checkMain() {
 		t.oneOf(n, "limits.withdrawal", WithdrawalFinish, WithdrawalCut)
 	}
 	_, admin := get(root, "admin")
-	if _, n := get(admin, "listen"); n != nil && !strings.HasPrefix(n.Value, "unix:") {
-		host, _, err := net.SplitHostPort(n.Value)
+	if _, n := get(admin, "listen"); n != nil && n.Kind == yaml.ScalarNode {
+		host, port, err := net.SplitHostPort(n.Value)
 		a, aerr := netip.ParseAddr(host)
+		socket, unix := strings.CutPrefix(n.Value, "unix:")
 		switch {
-		case err != nil:
-			t.bad(n, "", "admin.listen %q is not host:port or unix:/path", n.Value)
+		case unix && !filepath.IsAbs(socket):
+			t.bad(n, "", "admin.listen %q: the path of a socket must begin with a slash", n.Value)
+		case unix:
+		case err != nil || !validPort(port, 0) || aerr != nil && host != "localhost" && host != "":
+			t.bad(n, "", "admin.listen %q is not an address with port, such as 127.0.0.1:9180, or unix:/path", n.Value)
 		case aerr != nil && host != "localhost", aerr == nil && !a.IsLoopback():
 			t.warn(n, "the admin listener is not on a loopback address; whoever reaches it can reload the gateway and read its metrics")
 		}
@@ -114,17 +110,32 @@ func (t *tree) checkMain() {
 			*log.at = t.abs(*log.at)
 			if info, err := os.Stat(filepath.Dir(*log.at)); err != nil || !info.IsDir() {
 				_, o := get(n, "output")
-				t.bad(orNode(o, n), "", "the folder %s does not exist", filepath.Dir(*log.at))
+				t.problem(orNode(o, n), "the folder %s does not exist", filepath.Dir(*log.at))
+			} else if info, err := os.Stat(*log.at); err == nil && info.IsDir() {
+				_, o := get(n, "output")
+				t.problem(orNode(o, n), "%s is a folder; write a file in it", *log.at)
 			}
 		}
 	}
 	_, delegate := get(root, "delegate")
 	pairs(delegate, func(k, v *yaml.Node) {
 		if _, o := get(v, "owner"); o == nil {
-			t.bad(k, "", "delegation %q names no owner", k.Value)
+			t.problem(k, "delegation %q names no owner", k.Value)
 		}
-		if _, h := get(v, "hosts"); h == nil {
-			t.bad(k, "", "delegation %q names no hosts", k.Value)
+		_, h := get(v, "hosts")
+		if h == nil || len(wordsOf(h)) == 0 {
+			t.problem(k, "delegation %q names no hosts", k.Value)
+		}
+		for _, w := range wordsOf(h) {
+			if _, err := canonicalHost(w.Value); err != nil {
+				t.problem(w, "host %q: %v", w.Value, err)
+			}
+		}
+		if _, o := get(v, "owner"); o != nil && t.organizations[o.Value] == nil {
+			t.undefined(o, "organization", t.organizations)
+		}
+		if _, err := path.Match(k.Value, ""); err != nil {
+			t.problem(k, "delegation %q is not a pattern of file names", k.Value)
 		}
 	})
 }
@@ -134,36 +145,6 @@ func orNode(n, other *yaml.Node) *yaml.Node {
 		return n
 	}
 	return other
-}
-
-func (t *tree) checkListen(n *yaml.Node, seen map[string]*yaml.Node) {
-	_, a := get(n, "address")
-	if a == nil {
-		t.problem(n, "a listener has no address")
-		return
-	}
-	host, port, err := net.SplitHostPort(a.Value)
-	if num, perr := strconv.Atoi(port); err != nil || perr != nil || num < 1 || num > 65535 {
-		t.bad(a, "", "address %q is not host:port; write for example \"[::]:443\" or 127.0.0.1:8443", a.Value)
-		return
-	}
-	if _, err := netip.ParseAddr(host); host != "" && err != nil {
-		t.bad(a, "", "address %q must name an IP address, not a host name", a.Value)
-	}
-	if first := seen[a.Value]; first != nil {
-		t.bad(a, "", "address %q is already used in line %d", a.Value, first.Line)
-	}
-	seen[a.Value] = a
-	_, protocols := get(n, "protocols")
-	for _, p := range wordsOf(protocols) {
-		t.oneOf(p, "protocol", "h1", "h2", "h3")
-	}
-	if _, r := get(n, "redirect"); r != nil {
-		t.oneOf(r, "redirect", "https")
-		if protocols != nil {
-			t.problem(protocols, "a listener that redirects speaks only HTTP/1.1; leave protocols out")
-		}
-	}
 }
 
 // abs is a path with the main file's folder in front, if it is relative.
@@ -283,6 +264,9 @@ func (t *tree) checkKeyPair(n *yaml.Node, k *certs.KeyPair, server bool) {
 	}
 	if server {
 		t.leaves = append(t.leaves, pair.Leaf)
+		if advice := certs.KeyAdvice(t.config.TLS.Profile, pair.Leaf); advice != "" {
+			t.warn(cert, "%s %s", cert.Value, advice)
+		}
 	}
 }
 
@@ -302,8 +286,6 @@ func (t *tree) keepFormer(k *certs.KeyPair, before int) {
 	}
 }
 
-var organizationIdentifier = regexp.MustCompile(`^(VAT|NTR|PSD|LEI|[A-Z]{2}:|GOV|INT|EUI|TIN)[A-Z]{2}-.+$`)
-
 func (t *tree) buildOrganization(key string, n *yaml.Node) {
 	if n.Kind != yaml.MappingNode {
 		return
@@ -316,29 +298,41 @@ func (t *tree) buildOrganization(key string, n *yaml.Node) {
 	if o.Name == "" {
 		o.Name = key
 	}
+	_, list := get(n, "crl")
+	t.checkTime(list, "max_age", time.Second, 10*365*24*time.Hour)
+	_, revocation := get(n, "revocation")
+	t.checkTime(revocation, "grace", time.Second, 10*365*24*time.Hour)
 	_, id := get(n, "id")
 	for _, v := range wordsOf(id) {
-		if !organizationIdentifier.MatchString(v.Value) {
-			t.warn(v, "id %q does not look like an organizationIdentifier of ETSI EN 319 412-1, such as NTRBG-100000001", v.Value)
+		if advice, err := certs.CheckIdentifier(v.Value); err == nil && advice != "" {
+			t.warn(v, "%s", advice)
 		}
 	}
 	_, subject := get(n, "subject")
-	if subject != nil && (o.Subject == nil || *o.Subject == certs.SubjectMatch{}) {
-		t.problem(subject, "organization %q: subject names no attribute", key)
+	if _, spki := get(n, "spki"); id == nil && subject == nil && spki == nil && len(o.SAN) == 0 {
+		t.problem(k, "organization %q needs id, subject, san or spki: an authority alone proves no organization", key)
 	}
-	if len(o.ID) == 0 && subject == nil && len(o.SAN) == 0 {
-		t.bad(k, "", "organization %q needs id, subject or san: an authority alone proves no organization", key)
+	for _, m := range o.Organization.Check() {
+		_, at := get(n, m.Key)
+		for _, w := range wordsOf(at) {
+			if w.Value == m.Value && m.Value != "" {
+				at = w
+			}
+		}
+		if at != nil && at.Tag != "!!null" {
+			t.problem(at, "organization %q: %v", key, m.Err)
+		}
 	}
 	_, ca := get(n, "ca")
 	if len(o.CA) == 0 {
-		t.bad(k, "", "organization %q needs ca, the file of the authorities that issue its certificates", key)
+		t.problem(k, "organization %q needs ca, the file of the authorities that issue its certificates", key)
 	}
 	for i, c := range wordsOf(ca) {
 		if i >= len(o.CA) {
 			break
 		}
 		if b := t.file1(c, &o.CA[i]); b != nil {
-			t.checkCA(c, b)
+			t.checkCA(c, o.CA[i])
 		}
 	}
 	t.checkRevocation(key, n, &o)
@@ -349,7 +343,7 @@ func (t *tree) buildOrganization(key string, n *yaml.Node) {
 		t.checkRateLimit(r, fmt.Sprintf("organization %q", key), false)
 	}
 	t.config.Trust[key] = o.Organization
-	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit, Contact: o.Contact}
+	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit, Contact: o.Contact, RequirePQ: o.RequirePQ}
 }
 
 // checkRevocation reads the lists of files, so that one that could not be used is
@@ -370,6 +364,11 @@ func (t *tree) checkRevocation(key string, n *yaml.Node, o *Organization) {
 		if c.File != "" && c.URL == "" {
 			_, at = get(node, "file")
 			c.File = t.abs(c.File)
+			if _, err := readBounded(c.File); err != nil {
+				t.files.note(c.File)
+				t.problem(at, "crl of organization %q: %s can't be read: %v", key, c.File, err)
+				continue
+			}
 		} else if c.URL != "" && c.File == "" {
 			_, at = get(node, "url")
 		}
@@ -379,7 +378,8 @@ func (t *tree) checkRevocation(key string, n *yaml.Node, o *Organization) {
 		}
 		switch {
 		case err != nil && strings.Contains(c.URL, "@"): // may hold a password, which is not to be shown
-			t.problem(at, "crl of organization %q: %v", key, err)
+			t.hide(at)
+			t.bare(at, "crl of organization %q: %v", key, err)
 		case err != nil:
 			t.bad(at, "", "crl of organization %q: %v", key, err)
 		case warning != "":
@@ -404,88 +404,31 @@ func (t *tree) checkRevocation(key string, n *yaml.Node, o *Organization) {
 	}
 }
 
-func (t *tree) checkCA(n *yaml.Node, b []byte) {
-	count := 0
-	for {
-		var block *pem.Block
-		if block, b = pem.Decode(b); block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			t.bad(n, "", "%s holds a %s; only certificates of authorities belong there", n.Value, strings.ToLower(block.Type))
-			return
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		switch count++; {
-		case err != nil:
-			t.bad(n, "", "%s: certificate %d can't be read: %v", n.Value, count, err)
-		case !c.IsCA:
-			t.bad(n, "", "%s: certificate %d (%s) is not a certification authority", n.Value, count, c.Subject)
-		case time.Now().After(c.NotAfter):
-			t.warn(n, "%s: certificate %d (%s) expired on %s", n.Value, count, c.Subject, c.NotAfter.UTC().Format(time.DateOnly))
-		}
+// checkCA makes sure that the file at n, whose full path is given, holds
+// certification authorities.
+func (t *tree) checkCA(n *yaml.Node, path string) {
+	expired, err := certs.CheckAuthorities(path)
+	if err != nil {
+		t.problem(n, "%s", strings.ReplaceAll(err.Error(), path, n.Value))
 	}
-	if count == 0 {
-		t.bad(n, "", "%s holds no certificate", n.Value)
+	for _, e := range expired {
+		t.warn(n, "%s: %s", n.Value, e)
 	}
 }
 
 // checkOverlaps refuses two organizations that one certificate could prove.
 func (t *tree) checkOverlaps() {
-	keys := slices.Sorted(maps.Keys(t.config.Trust))
-	anchors := map[string][][]byte{}
-	for _, k := range keys {
-		for _, path := range t.config.Trust[k].CA {
-			b, err := os.ReadFile(path)
-			if err != nil {
-				continue
-			}
-			for {
-				var block *pem.Block
-				if block, b = pem.Decode(b); block == nil {
-					break
-				}
-				anchors[k] = append(anchors[k], block.Bytes)
-			}
-		}
+	for _, o := range certs.Overlaps(t.config.Trust) {
+		first := t.keys[t.organizations[o.A]]
+		t.conflict(t.keys[t.organizations[o.B]], first, "one certificate could prove organization %q and %q (%s): %s", o.B, o.A, t.at(first), o.Why)
 	}
-	for i, a := range keys {
-		for _, b := range keys[i+1:] {
-			oa, ob := t.config.Trust[a], t.config.Trust[b]
-			shared := slices.ContainsFunc(anchors[a], func(x []byte) bool {
-				return slices.ContainsFunc(anchors[b], func(y []byte) bool { return bytes.Equal(x, y) })
-			})
-			if shared && couldBoth(oa, ob) {
-				k := t.keys[t.organizations[b]]
-				p := t.problem(k, "one certificate could prove organization %q and %q (%s): they share an authority, and nothing that they ask for tells them apart", b, a, t.at(t.keys[t.organizations[a]]))
-				t.show(p, k, "")
-			}
-		}
-	}
-}
-
-// couldBoth reports whether one certificate could satisfy both. What is asked
-// for by only one of them tells nothing apart.
-func couldBoth(a, b certs.Organization) bool {
-	if len(a.ID) > 0 && len(b.ID) > 0 {
-		return slices.ContainsFunc(a.ID, func(id string) bool { return slices.Contains(b.ID, id) })
-	}
-	if a.Subject != nil && b.Subject != nil {
-		x, y := *a.Subject, *b.Subject
-		for _, v := range [][2]string{{x.CN, y.CN}, {x.O, y.O}, {x.OU, y.OU}, {x.C, y.C}, {x.SerialNumber, y.SerialNumber}} {
-			if v[0] != "" && v[1] != "" && v[0] != v[1] {
-				return false
-			}
-		}
-	}
-	return true
 }
 
 func (t *tree) checkOwner(n *yaml.Node, where, owner string) {
 	_, o := get(n, "owner")
 	switch {
 	case o == nil:
-		t.bad(t.keys[n], "", "%s names no owner, the organization that answers for it", where)
+		t.problem(t.keys[n], "%s names no owner, the organization that answers for it", where)
 	case t.organizations[owner] == nil:
 		t.undefined(o, "organization", t.organizations)
 	}
@@ -493,18 +436,28 @@ func (t *tree) checkOwner(n *yaml.Node, where, owner string) {
 
 func (t *tree) checkHosts(n *yaml.Node, where string, s *Service) {
 	_, hosts := get(n, "hosts")
-	if hosts == nil || len(wordsOf(hosts)) == 0 {
-		t.bad(t.keys[n], "", "%s has no hosts", where)
+	if len(wordsOf(hosts)) == 0 && !t.noted(hosts) {
+		t.problem(t.keys[n], "%s has no hosts", where)
 		return
 	}
 	for _, h := range wordsOf(hosts) {
 		name, err := canonicalHost(h.Value)
 		if err != nil {
-			t.bad(h, "", "host %q: %v", h.Value, err)
+			hint := ""
+			if u, uerr := url.Parse(h.Value); uerr == nil && strings.Contains(h.Value, "://") && u.Hostname() != "" {
+				hint = fmt.Sprintf("did you mean %q?", u.Hostname())
+			} else if name, _, perr := net.SplitHostPort(h.Value); perr == nil && name != "" {
+				hint = fmt.Sprintf("did you mean %q?", name)
+			}
+			t.bad(h, hint, "host %q: %v", h.Value, err)
 			continue
 		}
 		if first := t.hosts[name]; first != nil {
-			t.problem(h, "host %q is already served by another service (%s); a host belongs to one service", name, t.at(first))
+			if slices.Contains(s.Hosts, name) {
+				t.problem(h, "host %q is named twice in %s", name, where)
+			} else {
+				t.conflict(h, first, "host %q is already served by another service (%s); a host belongs to one service", name, t.at(first))
+			}
 			continue
 		}
 		t.hosts[name] = h
@@ -526,7 +479,7 @@ func (t *tree) checkHosts(n *yaml.Node, where string, s *Service) {
 // canonicalHost is a host as requests are compared with it.
 func canonicalHost(h string) (string, error) {
 	h = strings.TrimSuffix(h, ".")
-	if a, err := netip.ParseAddr(strings.Trim(h, "[]")); err == nil {
+	if a, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(h, "["), "]")); err == nil && a.Zone() == "" {
 		return a.String(), nil
 	}
 	rest, wild := strings.CutPrefix(h, "*.")
@@ -536,9 +489,15 @@ func canonicalHost(h string) (string, error) {
 	if strings.ContainsAny(rest, ":/ ") {
 		return "", fmt.Errorf("write only the name, without scheme, port or path")
 	}
-	name, err := idna.Lookup.ToASCII(rest)
-	if err != nil || name == "" || !strings.Contains(name, ".") && wild {
+	if rest == "" {
 		return "", fmt.Errorf("not a host name")
+	}
+	name, err := idna.Lookup.ToASCII(rest)
+	if err != nil || len(name) > 253 || slices.ContainsFunc(strings.Split(name, "."), func(label string) bool { return label == "" || len(label) > 63 }) {
+		return "", fmt.Errorf("not a host name")
+	}
+	if wild && !strings.Contains(name, ".") {
+		return "", fmt.Errorf("a wildcard for a whole top-level domain would take what is not yours")
 	}
 	if wild {
 		return "*." + name, nil
@@ -550,8 +509,9 @@ func (t *tree) checkService(n *yaml.Node, where string, s *Service, merged *yaml
 	needs := slices.ContainsFunc(s.Routes, func(r *Route) bool { return !r.Deny && r.Redirect == nil })
 	_, up := get(n, "upstreams")
 	switch {
-	case needs && (up == nil || len(wordsOf(up)) == 0):
-		t.bad(t.keys[n], "", "%s has no upstreams", where)
+	case needs && t.noted(up):
+	case needs && len(wordsOf(up)) == 0:
+		t.problem(t.keys[n], "%s has no upstreams", where)
 	default:
 		https := false
 		for _, u := range wordsOf(up) {
@@ -575,8 +535,17 @@ func (t *tree) checkService(n *yaml.Node, where string, s *Service, merged *yaml
 // checkUpstream reports whether the upstream is https.
 func (t *tree) checkUpstream(n *yaml.Node) bool {
 	u, err := url.Parse(n.Value)
-	if err != nil || u.Host == "" {
-		t.bad(n, "", "upstream %q is not a URL; write for example http://10.0.0.1:8080", n.Value)
+	if (err != nil || u.User != nil) && strings.Contains(n.Value, "@") {
+		t.hide(n)
+		t.bare(n, "an upstream must not hold a user name or password")
+		return false
+	}
+	if err != nil || u.Host == "" || u.Hostname() == "" {
+		hint := ""
+		if host, port, err := net.SplitHostPort(strings.TrimPrefix(n.Value, "//")); err == nil && host != "" && validPort(port, 1) {
+			hint = fmt.Sprintf("did you mean %q?", "http://"+net.JoinHostPort(host, port))
+		}
+		t.bad(n, hint, "upstream %q is not a URL with host and port; write for example http://10.0.0.1:8080", n.Value)
 		return false
 	}
 	scheme, srv := strings.CutPrefix(u.Scheme, "srv+")
@@ -587,12 +556,14 @@ func (t *tree) checkUpstream(n *yaml.Node) bool {
 	switch {
 	case scheme != "http" && scheme != "https":
 		t.bad(n, hint, "upstream %q: the scheme must be http, https, srv+http or srv+https", n.Value)
-	case u.User != nil:
-		t.problem(n, "an upstream must not hold a user name or password")
-	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
+	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "":
 		t.bad(n, "", "upstream %q must be scheme, host and port only; a route's rewrite changes paths", n.Value)
 	case srv && u.Port() != "":
 		t.bad(n, "", "upstream %q: an SRV record names the port itself", n.Value)
+	case u.Port() != "" && !validPort(u.Port(), 1) || strings.HasSuffix(u.Host, ":"):
+		t.bad(n, "", "upstream %q: a port is a number from 1 to 65535", n.Value)
+	case strings.ContainsFunc(u.Hostname(), func(r rune) bool { return r <= ' ' || r > 0x7e || strings.ContainsRune("*%<>^\"", r) }):
+		t.bad(n, "", "upstream %q: %q is neither an address nor a host name", n.Value, u.Hostname())
 	}
 	return scheme == "https"
 }
@@ -601,8 +572,8 @@ func (t *tree) checkUpstreamTLS(n *yaml.Node, s *Service) {
 	u := s.Policy.UpstreamTLS
 	if u.CA != "" {
 		_, ca := get(n, "ca")
-		if b := t.file1(ca, &u.CA); b != nil {
-			t.checkCA(orNode(ca, n), b)
+		if b := t.file1(ca, &u.CA); b != nil && ca != nil {
+			t.checkCA(ca, u.CA)
 		}
 	}
 	_, cert := get(n, "cert")
@@ -645,6 +616,9 @@ func (t *tree) checkAccess(n *yaml.Node, where string, s *Service, merged *yaml.
 	}
 	for _, r := range s.Routes {
 		r.Policy.MTLS = s.Policy.MTLS
+		if r.Settings[0].Key == "mtls" && mtls == nil && s.Policy.MTLS == certs.MTLSRequired {
+			r.Settings[0].Value, r.Settings[0].From = "required", "allow, which implies it"
+		}
 	}
 	if s.Policy.MTLS == certs.MTLSOff {
 		if _, r := get(merged, "rate_limit"); r != nil {

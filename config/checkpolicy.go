@@ -1,12 +1,12 @@
 package config
 
 import (
-	"fmt"
 	"net/url"
 	"path/filepath"
+	"reflect"
 	"slices"
-	"strconv"
 	"strings"
+	"time"
 
 	"go.yaml.in/yaml/v4"
 
@@ -28,18 +28,26 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 	if n.Kind != yaml.MappingNode {
 		return
 	}
+	t.level(n, strings.ReplaceAll(where, "\"", ""))
 	if k, v := get(n, "mtls"); v != nil {
 		if at == levelRoute {
-			p := t.problem(k, "mtls belongs to the service, for it is decided with the host; routes narrow with allow")
-			t.show(p, k, "")
+			t.problem(k, "mtls belongs to the service, for it is decided with the host; routes narrow with allow")
 		} else {
 			t.oneOf(v, "mtls", "off", "optional", "required")
 		}
 	}
 	_, allow := get(n, "allow")
-	for _, o := range wordsOf(allow) {
+	for i, o := range wordsOf(allow) {
 		if o.Value != "*" && t.organizations[o.Value] == nil {
 			t.undefined(o, "organization", t.organizations)
+		}
+		for _, other := range wordsOf(allow)[:i] {
+			if other.Value == o.Value {
+				t.problem(o, "allow of %s names %q twice", where, o.Value)
+			} else if other.Value == "*" || o.Value == "*" {
+				t.problem(o, "allow of %s names every organization and some; write either [\"*\"] or whom to let in", where)
+				break
+			}
 		}
 	}
 	if allow != nil && len(wordsOf(allow)) == 0 {
@@ -53,10 +61,18 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 		switch {
 		case m.Value == "CONNECT" || m.Value == "TRACE":
 			t.bad(m, "", "method %s is never let through", m.Value)
+		case len(m.Value) > 32:
+			t.bad(m, "", "method %q is too long", m.Value)
 		case m.Value == "" || strings.ContainsFunc(m.Value, func(r rune) bool { return (r < 'A' || r > 'Z') && r != '-' }):
 			t.bad(m, "", "method %q: write it in capital letters", m.Value)
 		}
 	}
+	if methods != nil && len(wordsOf(methods)) == 0 {
+		t.problem(methods, "methods of %s is empty; leave it out for the usual ones, or write deny: true on a route", where)
+	}
+	t.checkSize(n, "max_body", 1, 1<<44)
+	t.checkTime(n, "timeout", time.Millisecond, 24*time.Hour)
+	t.checkTime(n, "connect_timeout", time.Millisecond, time.Hour)
 	if _, v := get(n, "rate_limit"); v != nil {
 		t.checkRateLimit(v, where, true)
 	}
@@ -75,10 +91,11 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 	if _, v := get(n, "cors"); v != nil {
 		_, origins := get(v, "origins")
 		for _, o := range wordsOf(origins) {
-			if u, err := url.Parse(o.Value); o.Value != "*" && (err != nil || u.Host == "" || u.Path != "" || u.Scheme != "https" && u.Scheme != "http") {
+			if u, err := url.Parse(o.Value); o.Value != "*" && (u != nil && u.User != nil || err != nil || u.Host == "" || u.Path != "" || u.Scheme != "https" && u.Scheme != "http") {
 				t.bad(o, "", "origin %q: write scheme and host, such as https://portal.example, or \"*\"", o.Value)
 			}
 		}
+		t.checkTime(v, "max_age", time.Second, 7*24*time.Hour)
 		if at >= levelProfile && origins == nil {
 			t.problem(v, "cors of %s names no origins", where)
 		}
@@ -135,6 +152,8 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 		if p != nil && !strings.HasPrefix(p.Value, "/") {
 			t.bad(p, "", "health.path %q must begin with a slash", p.Value)
 		}
+		t.checkTime(v, "every", 10*time.Millisecond, 24*time.Hour)
+		t.checkTime(v, "timeout", time.Millisecond, time.Hour)
 		t.checkRange(v, "unhealthy", 1, 100)
 		t.checkRange(v, "healthy", 1, 100)
 	}
@@ -143,6 +162,7 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 	}
 	if _, v := get(n, "ejection"); v != nil {
 		t.checkRange(v, "failures", 1, 1000)
+		t.checkTime(v, "duration", time.Millisecond, 24*time.Hour)
 	}
 	if _, v := get(n, "headers"); v != nil {
 		t.checkHeaders(v)
@@ -150,24 +170,9 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 	if at == levelRoute {
 		for _, key := range []string{"upstream_tls", "upstream_protocol", "health", "ejection", "balance", "max_connections", "connect_timeout"} {
 			if k, _ := get(n, key); k != nil {
-				p := t.problem(k, "%s belongs to the service, whose routes share its upstreams", key)
-				t.show(p, k, "")
+				t.problem(k, "%s belongs to the service, whose routes share its upstreams", key)
 			}
 		}
-	}
-}
-
-func (t *tree) checkRange(n *yaml.Node, key string, least, most int) {
-	_, v := get(n, key)
-	if v == nil || v.Kind != yaml.ScalarNode {
-		return
-	}
-	i, err := strconv.Atoi(v.Value)
-	if err != nil || len(v.Value) > 1 && v.Value[0] == '0' {
-		return // noted by decode
-	}
-	if i < least || i > most {
-		t.bad(v, "", "%s must be between %d and %d", key, least, most)
 	}
 }
 
@@ -190,6 +195,7 @@ func (t *tree) checkRateLimit(n *yaml.Node, where string, needsPer bool) {
 }
 
 func (t *tree) checkHeaders(n *yaml.Node) {
+	before := len(t.errs.Problems)
 	for _, side := range []string{"request", "response"} {
 		_, c := get(n, side)
 		_, remove := get(c, "remove")
@@ -197,7 +203,21 @@ func (t *tree) checkHeaders(n *yaml.Node) {
 			t.checkFieldName(name)
 		}
 		_, set := get(c, "set")
-		pairs(set, func(k, _ *yaml.Node) { t.checkFieldName(k) })
+		pairs(set, func(k, v *yaml.Node) {
+			t.checkFieldName(k)
+			if strings.ContainsFunc(v.Value, func(r rune) bool { return r < ' ' && r != '\t' || r > 0x7e }) {
+				t.problem(v, "the value of %s holds what a header field can't: a line break, control character or non-ASCII letter", k.Value)
+			}
+		})
+	}
+	var h middleware.Headers
+	t.quiet++
+	t.decode(n, reflect.ValueOf(&h).Elem(), "")
+	t.quiet--
+	if len(t.errs.Problems) == before {
+		if _, err := h.Build(middleware.Env{}); err != nil {
+			t.problem(n, "headers: %v", err)
+		}
 	}
 }
 
@@ -231,13 +251,7 @@ func (t *tree) checkRoute(n *yaml.Node, where string, r *Route) {
 		t.problem(paths, "%s: paths is empty", where)
 	}
 	for _, p := range wordsOf(paths) {
-		if fix, err := checkPath(p.Value); err != "" {
-			hint := ""
-			if fix != "" {
-				hint = fmt.Sprintf("write %q", fix)
-			}
-			t.bad(p, hint, "path %q %s", p.Value, err)
-		}
+		t.checkPath(p, p.Value)
 	}
 	set := []string{}
 	for _, key := range []string{"deny", "redirect", "rewrite"} {
@@ -254,11 +268,18 @@ func (t *tree) checkRoute(n *yaml.Node, where string, r *Route) {
 		_, to := get(v, "to")
 		if to == nil {
 			t.problem(v, "redirect of %s does not say where to", where)
-		} else if u, err := url.Parse(to.Value); err != nil || !(strings.HasPrefix(to.Value, "/") && !strings.HasPrefix(to.Value, "//")) && (u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
+		} else if u, err := url.Parse(to.Value); u != nil && u.User != nil || strings.ContainsFunc(to.Value, func(r rune) bool { return r <= ' ' || r > 0x7e || r == '\\' }) || err != nil || !(strings.HasPrefix(to.Value, "/") && !strings.HasPrefix(to.Value, "//")) && (u.Host == "" || u.Scheme != "https" && u.Scheme != "http") {
 			t.bad(to, "", "redirect.to %q must be a URL, or a path that begins with a slash", to.Value)
 		}
 		if _, s := get(v, "status"); s != nil && !slices.Contains([]int{301, 302, 303, 307, 308}, r.Redirect.Status) {
 			t.bad(s, "", "redirect.status must be 301, 302, 303, 307 or 308")
+		}
+		if path, ok := strings.CutSuffix(r.Redirect.To, "/"); to != nil && !t.noted(to) && (ok || path != "") && strings.HasPrefix(path, "/") {
+			for _, p := range r.Paths {
+				if p := strings.TrimSuffix(p, "/"); r.Match == nil && !strings.HasPrefix(p, "=") && (path == p || strings.HasPrefix(path, p+"/")) {
+					t.warn(to, "redirect.to %q is below the route's own path %q; unless another route takes it, browsers are sent in a circle", to.Value, p)
+				}
+			}
 		}
 	}
 	if r.Rewrite != nil {
@@ -270,9 +291,7 @@ func (t *tree) checkRoute(n *yaml.Node, where string, r *Route) {
 		}
 		for _, p := range []*yaml.Node{strip, replace} {
 			if p != nil {
-				if _, err := checkPath(p.Value); err != "" {
-					t.bad(p, "", "path %q %s", p.Value, err)
-				}
+				t.checkPath(p, "="+p.Value)
 			}
 		}
 		if strip != nil {
@@ -288,66 +307,7 @@ func (t *tree) checkRoute(n *yaml.Node, where string, r *Route) {
 		if len(r.Match.Headers) == 0 && len(r.Match.Query) == 0 {
 			t.problem(v, "match of %s asks for nothing", where)
 		}
-	}
-}
-
-// checkPath says what is wrong with a path in a route: it must be spelled the
-// way that requests are compared with it.
-func checkPath(p string) (fix, problem string) {
-	exact := strings.HasPrefix(p, "=")
-	plain := strings.TrimPrefix(p, "=")
-	with := func(s string) string {
-		if exact {
-			return "=" + s
-		}
-		return s
-	}
-	switch {
-	case !strings.HasPrefix(plain, "/"):
-		return with("/" + plain), "must begin with a slash"
-	case strings.Contains(plain, "//"):
-		return "", "holds an empty segment"
-	case strings.ContainsAny(plain, "?#"):
-		return "", "holds a query or fragment; use match.query"
-	case strings.ContainsAny(plain, "*"):
-		return with(strings.TrimSuffix(strings.TrimSuffix(plain, "*"), "/") + ""), "holds a wildcard; a path covers everything below it by itself"
-	case strings.ContainsAny(plain, "\\; \t") || strings.Contains(strings.ToLower(plain), "%2f") || strings.Contains(strings.ToLower(plain), "%5c"):
-		return "", "holds a character that no request can have"
-	}
-	for s := range strings.SplitSeq(plain, "/") {
-		if s == "." || s == ".." {
-			return "", "holds a dot segment"
-		}
-	}
-	if u, err := url.PathUnescape(plain); err != nil {
-		return "", "holds a percent sign without two hexadecimal digits"
-	} else if esc := (&url.URL{Path: u}).EscapedPath(); !strings.EqualFold(esc, plain) && strings.ContainsFunc(plain, func(r rune) bool { return r > 0x7e }) {
-		return with(esc), "must be percent-encoded"
-	}
-	return "", ""
-}
-
-// checkDuplicateRoutes refuses routes that no request could tell apart.
-func (t *tree) checkDuplicateRoutes(list *yaml.Node, s *Service) {
-	seen := map[string]int{}
-	for i, r := range s.Routes {
-		if i >= len(list.Content) {
-			return
-		}
-		methods := slices.Sorted(slices.Values(r.Policy.Methods))
-		for _, p := range r.Paths {
-			if len(p) > 1 {
-				p = strings.TrimSuffix(p, "/")
-			}
-			key := fmt.Sprint(p, methods)
-			if r.Match != nil {
-				key += fmt.Sprint(r.Match.Headers, r.Match.Query)
-			}
-			if first, ok := seen[key]; ok {
-				t.problem(list.Content[i], "path %q is already taken, for the same methods and conditions, by the route in line %d", p, list.Content[first].Line)
-				continue
-			}
-			seen[key] = i
-		}
+		_, headers := get(v, "headers")
+		pairs(headers, func(k, _ *yaml.Node) { t.checkFieldName(k) })
 	}
 }

@@ -26,7 +26,7 @@ type File struct {
 	TrustedProxies []unit.Prefix `yaml:"trusted_proxies"`
 	// TLS is what the listeners offer.
 	TLS certs.TLS `yaml:"tls"`
-	// Limits bound what one client or connection may take.
+	// Limits are the bounds on what one client or connection may take.
 	Limits Limits `yaml:"limits"`
 	// Admin is the listener for metrics, health and status. A change needs a restart.
 	Admin Admin `yaml:"admin"`
@@ -60,6 +60,8 @@ type Organization struct {
 	certs.Organization `yaml:",inline"`
 	// RateLimit is the organization's own ceiling over all services.
 	RateLimit *middleware.RateLimit `yaml:"rate_limit"`
+	// RequirePQ refuses requests of the organization over connections without a post-quantum key exchange (a hybrid with ML-KEM) at every service, with 403 pq_required; default: false.
+	RequirePQ bool `yaml:"require_pq"`
 	// Contact is whom to call when the organization's traffic is refused: a mail address or telephone number.
 	Contact string `yaml:"contact"`
 }
@@ -106,11 +108,11 @@ type Match struct {
 
 // Redirect is an answer that sends the client elsewhere.
 type Redirect struct {
-	// To is the new location: an absolute URL, or a path on the same host. The request's path below the route and its query are kept unless To contains a query.
+	// To is the new location: an absolute URL, or a path on the same host. The request's path below the route and its query are kept unless this contains a query.
 	To string `yaml:"to"`
 	// Status is 301, 302, 303, 307 or 308; default: 308.
 	Status int `yaml:"status"`
-	// Exact sends every request to To itself, without the rest of its path and query.
+	// Exact sends every request to that location itself, without the rest of its path and query.
 	Exact bool `yaml:"exact"`
 }
 

@@ -16,6 +16,23 @@ import (
 	"strings"
 )
 
+// natural is a field's comment for those who know only its key: "URL is where
+// the list is" becomes "Where the list is".
+func natural(field, doc string) string {
+	rest, ok := strings.CutPrefix(doc, field+" ")
+	if !ok {
+		return doc
+	}
+	for _, verb := range []string{"is ", "are "} {
+		rest = strings.TrimPrefix(rest, verb)
+	}
+	first, after, _ := strings.Cut(rest, " ")
+	if strings.ContainsAny(first, ":;,") || strings.HasPrefix(after, "(") {
+		return rest // begins with a value, such as "stdout, stderr or a file"
+	}
+	return strings.ToUpper(rest[:1]) + rest[1:]
+}
+
 func main() {
 	docs := map[string]string{}
 	for pkg, dir := range map[string]string{"config": ".", "certs": "../certs", "middleware": "../middleware", "proxy": "../gateway/proxy"} {
@@ -45,7 +62,7 @@ func main() {
 							continue
 						}
 						for _, name := range f.Names {
-							docs[pkg+"."+t.Name.Name+"."+name.Name] = strings.Join(strings.Fields(f.Doc.Text()), " ")
+							docs[pkg+"."+t.Name.Name+"."+name.Name] = natural(name.Name, strings.Join(strings.Fields(f.Doc.Text()), " "))
 						}
 					}
 				}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Position is a place in a file; Line and Column count from 1.
@@ -18,11 +19,42 @@ type Position struct {
 // Problem is one error or warning, with where it is and what to do.
 type Problem struct {
 	Position
-	Warning    bool   `json:"warning,omitempty"`
-	Message    string `json:"message"`
-	Snippet    string `json:"snippet,omitempty"`    // the line
-	Width      int    `json:"width,omitempty"`      // characters to underline
-	Suggestion string `json:"suggestion,omitempty"` // what to write instead
+	Warning    bool
+	Message    string
+	Snippet    string // the line
+	Width      int    // characters to underline
+	Suggestion string // what to write instead
+	other      string // the other file of a conflict between two
+}
+
+// MarshalJSON is the problem for programs.
+func (p Problem) MarshalJSON() ([]byte, error) {
+	severity := "error"
+	if p.Warning {
+		severity = "warning"
+	}
+	return json.Marshal(struct {
+		Position
+		Severity   string `json:"severity"`
+		Message    string `json:"message"`
+		Suggestion string `json:"suggestion,omitempty"`
+		Snippet    string `json:"snippet,omitempty"`
+		Width      int    `json:"width,omitempty"`
+	}{p.Position, severity, p.Message, p.advice(), p.Snippet, p.Width})
+}
+
+// advice is the suggestion, which stands in the message itself where no line is
+// shown.
+func (p Problem) advice() string {
+	if p.Suggestion != "" {
+		return p.Suggestion
+	}
+	for _, sign := range []string{"; did you mean ", "; write ", "; leave it out"} {
+		if i := strings.Index(p.Message, sign); i >= 0 {
+			return p.Message[i+2:]
+		}
+	}
+	return ""
 }
 
 // String is the problem as vazel check prints it.
@@ -34,30 +66,59 @@ func (p Problem) String() string {
 	var b strings.Builder
 	switch {
 	case p.Line > 0:
-		fmt.Fprintf(&b, "%s:%d:%d: %s: %s", p.File, p.Line, p.Column, kind, p.Message)
+		fmt.Fprintf(&b, "%s:%d:%d: %s: %s", visible(p.File), p.Line, p.Column, kind, visible(p.Message))
 	case p.File != "":
-		fmt.Fprintf(&b, "%s: %s: %s", p.File, kind, p.Message)
+		fmt.Fprintf(&b, "%s: %s: %s", visible(p.File), kind, visible(p.Message))
 	default:
-		fmt.Fprintf(&b, "%s: %s", kind, p.Message)
+		fmt.Fprintf(&b, "%s: %s", kind, visible(p.Message))
 	}
 	if p.Snippet == "" {
 		return b.String()
 	}
-	fmt.Fprintf(&b, "\n%5d | %s\n      | ", p.Line, p.Snippet)
-	for i, r := range []rune(p.Snippet) {
-		if i >= p.Column-1 {
-			break
-		}
+	line, at, width := window([]rune(visible(p.Snippet)), p.Column-1, max(1, p.Width))
+	fmt.Fprintf(&b, "\n%5d | %s\n      | ", p.Line, string(line))
+	for _, r := range line[:at] {
 		if r != '\t' {
 			r = ' '
 		}
 		b.WriteRune(r)
 	}
-	b.WriteString(strings.Repeat("^", max(1, p.Width)))
+	b.WriteString(strings.Repeat("^", width))
 	if p.Suggestion != "" {
-		b.WriteString(" " + p.Suggestion)
+		b.WriteString(" " + visible(p.Suggestion))
 	}
 	return b.String()
+}
+
+// window is the part of a long line around what is underlined, at runes from
+// its start.
+func window(line []rune, at, width int) ([]rune, int, int) {
+	const most, before = 160, 60
+	at = max(0, min(at, len(line)))
+	if len(line) > most {
+		from := max(0, at-before)
+		to := min(len(line), from+most)
+		part := slices.Clone(line[from:to])
+		if from > 0 {
+			part[0] = '…'
+		}
+		if to < len(line) {
+			part[len(part)-1] = '…'
+		}
+		line, at = part, at-from
+	}
+	return line, at, max(1, min(width, len(line)-at))
+}
+
+// visible replaces what a terminal would act on or not show: a report repeats
+// what others wrote.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\t' && (unicode.IsControl(r) || r == unicode.ReplacementChar || unicode.Is(unicode.Bidi_Control, r)) {
+			return '\ufffd'
+		}
+		return r
+	}, s)
 }
 
 // Errors is every mistake that was found, and the warnings beside them.
@@ -65,6 +126,8 @@ type Errors struct {
 	Problems []Problem
 	Files    int    // read in all
 	Read     *Files // which these are, and what else they refer to
+
+	raw map[string][]byte // what each file held
 }
 
 func (e *Errors) sort() {

@@ -1,10 +1,13 @@
 package config
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -62,6 +65,8 @@ type Service struct {
 	Upstreams []string
 	Policy    Policy
 	Routes    []*Route // at least one
+
+	At Position `json:"-"` // where it is defined
 }
 
 // Route is one route with the settings of all its levels merged.
@@ -76,24 +81,29 @@ type Route struct {
 	// OwnRateLimit and OwnConcurrency say that rate_limit and concurrency stand
 	// in the route itself, so that their counts are its own.
 	OwnRateLimit, OwnConcurrency bool
+
+	At       Position  `json:"-"` // where it is defined
+	Settings []Setting `json:"-"` // its policy, and where each part comes from
 }
 
 // Load reads the node's configuration at path: a file, or a folder with
 // vazel.yaml. Every mistake of every file is in the error, an *Errors.
-func Load(path string) (*Config, error) { return load(path, nil, nil, newFiles()) }
+func Load(path string) (*Config, error) { return load(path, nil, nil, newFiles(), nil) }
 
 // LoadWith is Load for a reload: a drop-in file with a mistake keeps its last
 // good version, which previous holds, and the rest goes live; Config.Files
-// says which. A mistake in the main file, or one that no file alone is to blame
-// for, is an error. Files of a server certificate that can't be used, as while
-// they are being replaced, are a warning: the former certificate is served.
+// says which. A new file with a mistake is left out. Of two files that do not
+// fit together the one that changed gives way. A mistake in the main file is an
+// error, and so is one that remains. Files of a server certificate that can't be
+// used, as while they are being replaced, are a warning: the former certificate
+// is served.
 func LoadWith(previous *Config, path string) (*Config, error) {
 	if previous == nil {
 		return Load(path)
 	}
 	replaced, files := map[string][]byte{}, newFiles()
 	for {
-		c, err := load(path, replaced, previous, files)
+		c, err := load(path, replaced, previous, files, nil)
 		if err == nil {
 			for i, f := range c.Files {
 				if _, ok := replaced[f.Path]; ok {
@@ -109,11 +119,14 @@ func LoadWith(previous *Config, path string) (*Config, error) {
 		// Put the last good version of each file with a mistake in its place.
 		progress := false
 		for _, p := range all.Problems {
-			good, had := previous.good[p.File]
-			if _, done := replaced[p.File]; p.Warning || done || !had || p.File == previous.Files[0].Path {
+			file := p.File
+			if p.other != "" && !all.changed(file, previous) && all.changed(p.other, previous) {
+				file = p.other
+			}
+			if _, done := replaced[file]; p.Warning || done || file == "" || file == previous.Files[0].Path {
 				continue
 			}
-			replaced[p.File], progress = good, true
+			replaced[file], progress = previous.good[file], true
 		}
 		if !progress {
 			return nil, err
@@ -121,18 +134,37 @@ func LoadWith(previous *Config, path string) (*Config, error) {
 	}
 }
 
-func load(path string, replaced map[string][]byte, previous *Config, files *Files) (*Config, error) {
+// changed reports whether a file is not what it was in previous.
+func (e *Errors) changed(file string, previous *Config) bool {
+	good, had := previous.good[file]
+	return !had || !bytes.Equal(good, e.raw[file])
+}
+
+// mainFile is the full path of the main file of the configuration at path.
+func mainFile(path string) (string, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, "vazel.yaml")
 	}
-	path, err := filepath.Abs(path)
+	return filepath.Abs(path)
+}
+
+// Dir is the folder of the main file of the configuration at path.
+func Dir(path string) (string, error) {
+	main, err := mainFile(path)
+	return filepath.Dir(main), err
+}
+
+// load takes the files in replaced instead of those on disk, and if kept is set
+// no others.
+func load(path string, replaced map[string][]byte, previous *Config, files *Files, kept *Kept) (*Config, error) {
+	path, err := mainFile(path)
 	if err != nil {
 		return nil, err
 	}
 	l := &loader{dir: filepath.Dir(path), files: files, file: map[*yaml.Node]*source{}}
 	read := func(path string) *source {
-		name, err := filepath.Rel(l.dir, path)
-		if good, ok := replaced[name]; ok && err == nil {
+		name := l.name(path)
+		if good, ok := replaced[name]; ok {
 			s := &source{path: name, valid: true}
 			l.sources = append(l.sources, s)
 			l.parse(s, good)
@@ -150,8 +182,16 @@ func load(path string, replaced map[string][]byte, previous *Config, files *File
 	}
 	l.decode(main.root, reflect.ValueOf(&c.File).Elem(), "the file")
 	l.checkVersion(main)
-	for _, s := range l.include(main, c.Include) {
-		read(s)
+	var included []string
+	if kept == nil {
+		included = l.include(main, c.Include)
+	} else {
+		included = kept.included(l.dir)
+	}
+	for _, s := range included {
+		if s != path { // a pattern may cover the main file as well
+			read(s)
+		}
 	}
 	t := &tree{loader: l, config: c, previous: previous, main: main, organizations: map[string]*yaml.Node{}, profiles: map[string]*yaml.Node{}, services: map[string]*yaml.Node{}}
 	for _, s := range l.sources {
@@ -180,6 +220,15 @@ func load(path string, replaced map[string][]byte, previous *Config, files *File
 // finish is the report, if anything is wrong.
 func (l *loader) finish() error {
 	l.errs.Files, l.errs.Read = len(l.sources), l.files
+	l.errs.raw = map[string][]byte{}
+	for _, s := range l.sources {
+		l.errs.raw[s.path] = s.raw
+		for i := range l.errs.Problems {
+			if p := &l.errs.Problems[i]; p.File == s.path && s.secret[p.Line] {
+				p.Snippet, p.Suggestion = "", ""
+			}
+		}
+	}
 	l.errs.sort()
 	if n, _, _ := l.errs.count(); n > 0 {
 		return &l.errs
@@ -192,9 +241,8 @@ func (l *loader) checkVersion(main *source) {
 	switch {
 	case v == nil:
 		l.fileProblem(main, 0, 0, "\"version: 1\" is missing")
-	case v.Value != "1":
-		p := l.problem(v, "version %s is not known; this program reads version 1", v.Value)
-		l.show(p, v, "")
+	case v.Value != "1" && !l.noted(v):
+		l.problem(v, "version %s is not known; this program reads version 1", v.Value)
 	}
 }
 
@@ -211,6 +259,17 @@ func (l *loader) include(main *source, patterns []string) (paths []string) {
 		if err != nil {
 			l.problem(n, "include %q is not a pattern of file names", p)
 			continue
+		}
+		if strings.Contains(p, "**") {
+			l.problem(n, "include %q: ** is not supported; name each folder", p)
+			continue
+		}
+		// A folder that can't be read would look like an empty one.
+		if dir := filepath.Dir(full); !strings.ContainsAny(dir, "*?[") {
+			if _, err := os.ReadDir(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				l.problem(n, "include %q: the folder %s can't be read: %v", p, dir, unwrapPath(err))
+				continue
+			}
 		}
 		if len(found) == 0 {
 			if strings.ContainsAny(p, "*?[") {

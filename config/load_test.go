@@ -12,7 +12,7 @@ import (
 )
 
 // pki writes the files that example and tests refer to.
-func pki(t *testing.T, dir string) {
+func pki(t testing.TB, dir string) {
 	t.Helper()
 	write := func(name string, b []byte) {
 		t.Helper()

@@ -21,7 +21,13 @@ var enums = map[string][]string{
 	"http1": {"strict", "standard"},
 	"mtls":  {"off", "optional", "required"}, "per": {"client_ip", "organization", "service"}, "balance": {"round_robin", "least_connections"},
 	"priority": {"high", "normal", "low"}, "errors": {"auto", "problem", "html", "ogc", "soap"}, "frame": {"sameorigin", "deny", "off"}, "content_type": {"nosniff", "off"},
-	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "format": {"json"}, "redirect": {"https"},
+	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "format": {"json"}, "redirect": {"https"}, "withdrawal": {"finish", "cut"},
+}
+
+// fieldEnums lists those of keys that mean different things in different places.
+var fieldEnums = map[string][]string{
+	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
+	"certs.Organization.EKU": {"client", "any"}, "certs.TLS.Profile": certs.Profiles(),
 }
 
 // itemEnums lists the words that the items of a list may hold.
@@ -51,7 +57,7 @@ func schemaOf(t reflect.Type, key string, defs map[string]any) map[string]any {
 	case t.Kind() == reflect.Pointer:
 		return schemaOf(t.Elem(), key, defs)
 	case t == listType:
-		item := map[string]any{"type": []string{"string", "integer"}}
+		item := map[string]any{"type": []string{"string", "integer"}, "minLength": 1}
 		if e := itemEnums[key]; e != nil {
 			item = map[string]any{"enum": e}
 		}
@@ -102,20 +108,16 @@ func schemaOf(t reflect.Type, key string, defs map[string]any) map[string]any {
 	if e := enums[key]; e != nil {
 		return map[string]any{"enum": e}
 	}
-	if key == "profile" {
-		return map[string]any{"enum": certs.Profiles()}
-	}
-	return map[string]any{"type": []string{"string", "number"}}
+	return map[string]any{"type": []string{"string", "number"}, "minLength": 1}
 }
 
 func structSchema(t reflect.Type, defs map[string]any) map[string]any {
 	props := map[string]any{}
 	for _, f := range fieldsOf(t) {
-		key := f.name
-		if t == reflect.TypeFor[certs.ACME]() && key == "profile" {
-			key = "acme_profile" // the authority's word, not a TLS profile
+		s := schemaOf(f.typ, f.name, defs)
+		if e := fieldEnums[f.owner.String()+"."+f.field]; e != nil {
+			s = map[string]any{"enum": e}
 		}
-		s := schemaOf(f.typ, key, defs)
 		if d := docOf(f); d != "" {
 			s["description"] = d
 		}

@@ -5,6 +5,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -68,6 +70,40 @@ func TestSchema(t *testing.T) {
 	}
 }
 
+// TestSchemaRefusesBadShapes: what is wrong in shape alone does not fit the
+// schema either, so that editors show it.
+func TestSchemaRefusesBadShapes(t *testing.T) {
+	s := compiled(t)
+	shapes := regexp.MustCompile(`unknown key|must be (a|an|one|text|true|words)|is not known; write|has no unit|is not a (rate|size|share|duration|date)|must be a reference`)
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(err)
+	}
+	// Spellings that YAML has read before a schema sees them, and values that need
+	// more than a pattern.
+	beyond := []string{"acme-directory", "hsts-value", "boolean-capital", "date-impossible", "number-hex", "number-plus", "number-underscore", "octal", "redirect-control", "redirect-target", "text-leading-zero"}
+	tried := 0
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, in := splitWant(string(b))
+		var v any
+		name := strings.TrimSuffix(filepath.Base(f), ".yaml")
+		if !shapes.MatchString(want) || slices.Contains(beyond, name) || strings.Contains(in, "-- vazel.yaml --") || yaml.Unmarshal([]byte(in), &v) != nil {
+			continue
+		}
+		tried++
+		if err := s.Validate(v); err == nil {
+			t.Errorf("the schema takes %s: %s", f, want)
+		}
+	}
+	if tried < 40 {
+		t.Errorf("only %d files were tried", tried)
+	}
+}
+
 // TestEveryKeyIsDocumented: a setting without a comment is a defect.
 func TestEveryKeyIsDocumented(t *testing.T) {
 	if strings.Contains(Manual(), "| |\n") {
@@ -123,11 +159,11 @@ func TestFormat(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		once, err := Format(b)
+		once, err := Format(f, b)
 		if err != nil {
 			t.Fatalf("%s: %v", f, err)
 		}
-		twice, err := Format(once)
+		twice, err := Format(f, once)
 		if err != nil || !bytes.Equal(once, twice) {
 			t.Errorf("%s: formatting twice is not the same as once: %v", f, err)
 		}
@@ -147,7 +183,8 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// FuzzLoad: no input panics, takes long or gives a report without a position.
+// FuzzLoad: no input panics, takes long or gives a report without a position;
+// what loads can be formatted, and means the same afterwards.
 func FuzzLoad(f *testing.F) {
 	for _, pattern := range []string{"testdata/bad/*.yaml", "testdata/example/*.yaml", "testdata/example/conf.d/*.yaml", "testdata/*.yaml"} {
 		files, _ := filepath.Glob(pattern)
@@ -158,6 +195,7 @@ func FuzzLoad(f *testing.F) {
 		}
 	}
 	dir := f.TempDir()
+	pki(f, dir)
 	path := filepath.Join(dir, "vazel.yaml")
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if bytes.Contains(in, []byte("include")) {
@@ -166,7 +204,7 @@ func FuzzLoad(f *testing.F) {
 		if err := os.WriteFile(path, in, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := Load(path)
+		c, err := Load(path)
 		all, ok := err.(*Errors)
 		if err != nil && (!ok || len(all.Problems) == 0) {
 			t.Fatalf("an error without a problem: %v", err)
@@ -178,8 +216,20 @@ func FuzzLoad(f *testing.F) {
 				}
 			}
 		}
-		if out, err := Format(in); err == nil {
-			if again, err := Format(out); err != nil || !bytes.Equal(out, again) {
+		out, ferr := Format("input", in)
+		if err == nil {
+			if ferr != nil {
+				t.Fatalf("%q loads, but can't be formatted: %v", in, ferr)
+			}
+			if err := os.WriteFile(path, out, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if again, err := Load(path); err != nil || again.Hash != c.Hash {
+				t.Fatalf("%q loads, but not as %q: %v", in, out, err)
+			}
+		}
+		if ferr == nil {
+			if again, err := Format("input", out); err != nil || !bytes.Equal(out, again) {
 				t.Fatalf("formatting %q is not stable: %q, then %q (%v)", in, out, again, err)
 			}
 		}

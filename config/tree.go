@@ -29,6 +29,7 @@ type tree struct {
 	routes                            map[string]*yaml.Node // where each route name was taken
 	leaves                            []*x509.Certificate   // server certificates from files
 	kept                              bool                  // files of a certificate can't be used, and the former one is served
+	levels                            map[*yaml.Node]string // whose each value of a policy is
 }
 
 // collect takes the objects of a file.
@@ -47,12 +48,10 @@ func (t *tree) collect(s *source) {
 		_, all := get(s.root, kind.key)
 		pairs(all, func(k, v *yaml.Node) {
 			if !validName(k.Value) {
-				p := t.problem(k, "%s %q: a name has letters, digits, - and _ and begins with a letter or digit", kind.one, k.Value)
-				t.show(p, k, "")
+				t.problem(k, "%s %q: a name has letters, digits, - and _, begins with a letter or digit, and has at most 63 of them", kind.one, k.Value)
 			}
 			if first := kind.in[k.Value]; first != nil && t.file[first] != s {
-				p := t.problem(k, "%s %q is already defined in %s", kind.one, k.Value, t.at(t.keys[first]))
-				t.show(p, k, "")
+				t.conflict(k, first, "%s %q is already defined in %s", kind.one, k.Value, t.at(t.keys[first]))
 				return
 			}
 			t.keys[v] = k
@@ -71,8 +70,7 @@ func (t *tree) decodeDropIn(s *source) {
 		default:
 			for _, known := range fieldsOf(reflect.TypeFor[File]()) {
 				if known.name == k.Value {
-					p := t.problem(k, "%q belongs in the main file; drop-in files hold organizations, profiles and services", k.Value)
-					t.show(p, k, "")
+					t.problem(k, "%q belongs in the main file; drop-in files hold organizations, profiles and services", k.Value)
 				}
 			}
 		}
@@ -88,24 +86,22 @@ func (t *tree) decodeDropIn(s *source) {
 func (t *tree) checkDelegation(s *source, pattern string, d Delegation) {
 	for _, key := range []string{"organizations", "profiles"} {
 		if k, _ := get(s.root, key); k != nil {
-			p := t.problem(k, "%q is not delegated to %s, which may define only services of owner %q", key, pattern, d.Owner)
-			t.show(p, k, "")
+			t.problem(k, "%q is not delegated to %s, which may define only services of owner %q", key, pattern, d.Owner)
 		}
 	}
 	_, services := get(s.root, "services")
 	pairs(services, func(k, v *yaml.Node) {
 		if _, owner := get(v, "owner"); owner == nil || owner.Value != d.Owner {
-			p := t.problem(k, "service %q: files of %s may define only services of owner %q", k.Value, pattern, d.Owner)
-			t.show(p, k, "")
+			t.problem(k, "service %q: files of %s may define only services of owner %q", k.Value, pattern, d.Owner)
 		}
 		_, hosts := get(v, "hosts")
 		if hosts == nil {
 			return
 		}
 		for _, h := range hosts.Content {
-			if !slices.ContainsFunc(d.Hosts, func(p string) bool { return hostFits(p, strings.ToLower(h.Value)) }) {
-				p := t.problem(h, "host %q is not delegated to %s; its hosts are %s", h.Value, pattern, strings.Join(d.Hosts, ", "))
-				t.show(p, h, "")
+			host, err := canonicalHost(h.Value)
+			if err == nil && !slices.ContainsFunc(d.Hosts, func(p string) bool { return hostFits(p, host) }) {
+				t.problem(h, "host %q is not delegated to %s; its hosts are %s", h.Value, pattern, strings.Join(d.Hosts, ", "))
 			}
 		}
 	})
@@ -113,6 +109,10 @@ func (t *tree) checkDelegation(s *source, pattern string, d Delegation) {
 
 // hostFits reports whether a delegated pattern covers a host or pattern.
 func hostFits(pattern, host string) bool {
+	pattern, err := canonicalHost(pattern)
+	if err != nil {
+		return false
+	}
 	if pattern == host {
 		return true
 	}
@@ -155,7 +155,7 @@ func (t *tree) build() {
 	for _, key := range slices.Sorted(maps.Keys(t.services)) {
 		t.buildService(key, t.services[key], defaults)
 	}
-	if len(t.services) == 0 && len(t.errs.Problems) == 0 {
+	if n, _, _ := t.errs.count(); n == 0 && len(t.services) == 0 {
 		t.warn(t.main.root, "no service is configured")
 	}
 }
@@ -197,6 +197,18 @@ func merge(lower, upper *yaml.Node) *yaml.Node {
 	return out
 }
 
+// level notes for whom a policy was written: which profile, service or route its
+// values come from.
+func (t *tree) level(n *yaml.Node, name string) {
+	if t.levels == nil {
+		t.levels = map[*yaml.Node]string{}
+	}
+	pairs(n, func(_, v *yaml.Node) {
+		t.levels[v] = name
+		pairs(v, func(_, inner *yaml.Node) { t.levels[inner] = name })
+	})
+}
+
 // overlay is one level of two mappings.
 func overlay(lower, upper *yaml.Node) *yaml.Node {
 	out := &yaml.Node{Kind: yaml.MappingNode, Line: upper.Line, Column: upper.Column}
@@ -232,7 +244,7 @@ func (t *tree) buildService(name string, n, defaults *yaml.Node) {
 	t.quiet++
 	t.decode(n, reflect.ValueOf(&e).Elem(), where)
 	t.quiet--
-	s := &Service{Name: name, Owner: e.Owner, Upstreams: e.Upstreams}
+	s := &Service{Name: name, Owner: e.Owner, Upstreams: e.Upstreams, At: t.position(t.keys[n])}
 	t.checkOwner(n, where, e.Owner)
 	t.checkHosts(n, where, s)
 	t.checkPolicy(n, where, levelService)
@@ -255,7 +267,8 @@ func (t *tree) buildService(name string, n, defaults *yaml.Node) {
 		if routes != nil && routes.Kind == yaml.SequenceNode {
 			t.problem(routes, "%s: routes is empty; leave it out, and the service is one route", where)
 		}
-		s.Routes = []*Route{{Name: name, Paths: []string{"/"}, Policy: s.Policy}}
+		s.Routes = []*Route{{Name: name, Paths: []string{"/"}, Policy: s.Policy, At: s.At}}
+		s.Routes[0].Settings = t.settings(merged)
 		t.takeRouteName(name, t.keys[n], n)
 	} else if routes.Kind == yaml.SequenceNode {
 		for i, rn := range routes.Content {
@@ -292,7 +305,9 @@ func (t *tree) buildRoute(s *Service, n *yaml.Node, e RouteEntry, service *yaml.
 	where := fmt.Sprintf("route %q", r.Name)
 	t.checkPolicy(n, where, levelRoute)
 	t.checkRoute(n, where, r)
-	r.Policy = t.effective(merge(service, n))
+	merged := merge(service, n)
+	r.Policy = t.effective(merged)
+	r.At, r.Settings = t.position(n), t.settings(merged)
 	_, own := get(n, "rate_limit")
 	r.OwnRateLimit = own != nil
 	_, own = get(n, "concurrency")
@@ -302,8 +317,7 @@ func (t *tree) buildRoute(s *Service, n *yaml.Node, e RouteEntry, service *yaml.
 
 func (t *tree) takeRouteName(name string, at, n *yaml.Node) {
 	if first := t.routes[name]; first != nil {
-		p := t.problem(at, "route name %q is already taken in %s", name, t.at(first))
-		t.show(p, at, "")
+		t.conflict(at, first, "route name %q is already taken in %s", name, t.at(first))
 		return
 	}
 	t.routes[name] = n
@@ -312,7 +326,7 @@ func (t *tree) takeRouteName(name string, at, n *yaml.Node) {
 // wordsOf lists the nodes of a word or list of words.
 func wordsOf(n *yaml.Node) []*yaml.Node {
 	switch {
-	case n == nil:
+	case n == nil || n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		return nil
 	case n.Kind == yaml.ScalarNode:
 		return []*yaml.Node{n}
@@ -322,13 +336,26 @@ func wordsOf(n *yaml.Node) []*yaml.Node {
 	return nil
 }
 
-// undefined notes a name that stands for nothing.
+// conflict notes a mistake at n that is one only because of first, which may
+// stand in another file.
+func (t *tree) conflict(n, first *yaml.Node, format string, args ...any) {
+	p := t.problem(n, format, args...)
+	if s := t.file[first]; s != nil && s != t.file[n] {
+		p.other = s.path
+	}
+}
+
+// undefined notes a name that stands for nothing. While a file can't be read,
+// the name may be defined there, and only that file is to blame.
 func (t *tree) undefined(n *yaml.Node, kind string, in map[string]*yaml.Node) {
+	if n.Kind != yaml.ScalarNode || t.noted(n) || slices.ContainsFunc(t.sources, func(s *source) bool { return s.root == nil && !s.valid }) {
+		return
+	}
 	message := fmt.Sprintf("%s %q is not defined", kind, n.Value)
 	if s := suggest(n.Value, slices.Sorted(maps.Keys(in))); s != "" {
 		message += fmt.Sprintf("; did you mean %q (%s)?", s, t.at(t.keys[in[s]]))
 	} else if len(in) == 0 {
 		message += fmt.Sprintf("; no %s is", kind)
 	}
-	t.problem(n, "%s", message)
+	t.bare(n, "%s", message)
 }

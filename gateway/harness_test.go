@@ -26,6 +26,7 @@ import (
 
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config"
+	"github.com/vazel-gateway/vazel/gateway/freeport"
 )
 
 // node is a gateway on loopback with an upstream that records what it gets.
@@ -114,24 +115,14 @@ func newRecorder(t testing.TB, h http.Handler) *recorder {
 	return r
 }
 
-// freePort is a port that is free for TCP and UDP now.
+// freePort is a port that is free for TCP and UDP.
 func freePort(t testing.TB) int {
 	t.Helper()
-	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		p, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			p.Close()
-			return port
-		}
+	port, err := freeport.Get()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return 0
+	return port
 }
 
 // services is what most tests need; %s is the upstream.
@@ -149,6 +140,7 @@ services:
       - {paths: [/strip], rewrite: {strip_prefix: /strip}}
       - {paths: [/replace], rewrite: {replace_prefix: /other}}
       - {paths: [/read], methods: [GET, HEAD]}
+      - {paths: [/shared], methods: [GET, HEAD], cors: {origins: [https://portal.example]}}
       - {paths: [/small], max_body: 100B}
       - {paths: [/limited], rate_limit: {rate: 1/h, burst: 2, per: client_ip}}
       - {paths: [/wfs]}
@@ -283,7 +275,13 @@ var protocols = []string{"h1", "h2", "h3"}
 // dial makes an HTTP client that speaks one protocol, for one server name.
 func (n *node) dial(protocol, sni string, cert *tls.Certificate) *http.Client {
 	n.t.Helper()
-	conf := &tls.Config{RootCAs: n.roots, ServerName: sni}
+	return n.dialWith(protocol, sni, cert, nil)
+}
+
+// dialWith is dial with some curves only; nil for all that Go offers.
+func (n *node) dialWith(protocol, sni string, cert *tls.Certificate, curves []tls.CurveID) *http.Client {
+	n.t.Helper()
+	conf := &tls.Config{RootCAs: n.roots, ServerName: sni, CurvePreferences: curves}
 	if sni == "" {
 		conf.InsecureSkipVerify = true
 	}

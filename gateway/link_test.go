@@ -1,5 +1,7 @@
 package gateway
 
+//lint:file-ignore SA1019 the client has to open connections of its own
+
 import (
 	"bufio"
 	"context"

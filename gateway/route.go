@@ -41,7 +41,10 @@ type route struct {
 	callers map[string]bool // who is let in; nil for everybody
 	length  int             // of the path prefix that it was found by
 	errors  string          // form of refusals
-	handler http.Handler
+	// preflight says that the route answers what browsers ask before they use one
+	// of its methods across origins, though OPTIONS be none of them.
+	preflight bool
+	handler   http.Handler
 }
 
 // condition is one header field or query parameter that a route asks for.
@@ -126,7 +129,7 @@ func newService(c *config.Service, everybody []string, handlerOf func(r *config.
 			if err != nil {
 				return nil, err
 			}
-			r := &route{name: rc.Name, methods: rc.Policy.Methods, match: match, deny: rc.Deny, callers: callers, length: len(prefix), errors: rc.Policy.Errors, handler: h}
+			r := &route{name: rc.Name, methods: rc.Policy.Methods, match: match, deny: rc.Deny, callers: callers, length: len(prefix), errors: rc.Policy.Errors, preflight: rc.Policy.CORS != nil, handler: h}
 			if exact {
 				r.length = len(t.decoded) + 1 // an exact path is longer than any prefix of it
 				s.exact[t.decoded] = append(s.exact[t.decoded], r)
@@ -234,7 +237,7 @@ func pick(l []*route, r *http.Request, q *query) (found *route, allowed []string
 		if !c.fits(r, q) {
 			continue
 		}
-		if slices.Contains(c.methods, r.Method) {
+		if slices.Contains(c.methods, r.Method) || c.preflight && slices.Contains(c.methods, preflightFor(r)) {
 			return c, nil
 		}
 		for _, m := range c.methods {
@@ -244,6 +247,15 @@ func pick(l []*route, r *http.Request, q *query) (found *route, allowed []string
 		}
 	}
 	return nil, allowed
+}
+
+// preflightFor is the method of which a CORS preflight request asks (Fetch 4.8);
+// "" if r is none.
+func preflightFor(r *http.Request) string {
+	if r.Method != http.MethodOptions || len(r.Header["Origin"]) != 1 || len(r.Header["Access-Control-Request-Method"]) != 1 {
+		return ""
+	}
+	return r.Header["Access-Control-Request-Method"][0]
 }
 
 func (c *route) fits(r *http.Request, q *query) bool {

@@ -22,6 +22,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		{"security_headers", func() (Func, error) { return c.SecurityHeaders.Build(env) }},
 		{"cors", func() (Func, error) { return c.CORS.Build(c.Methods, env) }},
 		{"allow", func() (Func, error) { return buildAllow(c.Allow, env) }},
+		{"require_pq", func() (Func, error) { return buildRequirePQ(c.RequirePQ, env) }},
 		{"maintenance", func() (Func, error) { return c.Maintenance.Build(env) }},
 		{"priority", func() (Func, error) { return buildShed(c.Priority, env) }},
 		{"methods", func() (Func, error) { return buildMethods(c.Methods, env) }},

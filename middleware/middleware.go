@@ -20,6 +20,8 @@ type Func = func(http.Handler) http.Handler
 type Chain struct {
 	// Allow lists the organizations that may call; it implies a client certificate. "*" stands for every configured organization.
 	Allow unit.List `yaml:"allow"`
+	// RequirePQ refuses requests over connections without a post-quantum key exchange (a hybrid with ML-KEM), with 403 pq_required; default: false.
+	RequirePQ bool `yaml:"require_pq"`
 	// Methods lists the HTTP methods that are let through; others get 405. Default: GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.
 	Methods unit.List `yaml:"methods"`
 	// CORS answers preflight requests and sets the cross-origin headers.
@@ -56,6 +58,7 @@ type Caller struct {
 	Name      string     // for people
 	RateLimit *RateLimit // its own ceiling over all services, or nil
 	Contact   string     // whom to call, for operators
+	RequirePQ bool       // whatever the service asks for
 }
 
 // Env is what the process lends to the policies of one route.
@@ -65,6 +68,7 @@ type Env struct {
 	RateLimitScope   string            // service or route that the rate limit was written for
 	ConcurrencyScope string            // service or route that the bound on concurrency was written for
 	Callers          map[string]Caller // every configured organization
+	Ceilings         Ceilings          // of these; nil has each Build make its own
 	Log              *zap.Logger
 	Metrics          *Metrics
 	Engines          *Engines

@@ -91,6 +91,18 @@ var texts = map[string]Text{
 		Localized{"Удостоверението не е предназначено за тази цел", "Удостоверението, представено от Вашата система, не е издадено за удостоверяване на клиент.",
 			"Поискайте от издателя удостоверение, чиято разширена употреба на ключа (extended key usage) включва удостоверяване на клиент."},
 	},
+	"server_only_certificate": {
+		Localized{"The certificate is one for servers only", "The certificate that your system presented was issued for servers. Public authorities no longer issue certificates for clients as well.",
+			"Present a certificate whose extended key usage includes client authentication, or ask the operator of the service to accept server certificates from your organization."},
+		Localized{"Удостоверението е само за сървъри", "Удостоверението, представено от Вашата система, е издадено за сървъри. Публичните издатели вече не издават удостоверения и за клиенти.",
+			"Представете удостоверение, чиято разширена употреба на ключа (extended key usage) включва удостоверяване на клиент, или помолете администратора на услугата да приема сървърни удостоверения от Вашата организация."},
+	},
+	"pq_required": {
+		Localized{"A post-quantum key exchange is required", "This service may be called only over connections whose key exchange withstands quantum computers, and yours does not.",
+			"Have your system offer TLS 1.3 with the group X25519MLKEM768 or SecP256r1MLKEM768."},
+		Localized{"Изисква се постквантов обмен на ключове", "Тази услуга е достъпна само по връзки, чийто обмен на ключове е устойчив на квантови компютри, а Вашата връзка не е такава.",
+			"Настройте системата си да предлага TLS 1.3 с групата X25519MLKEM768 или SecP256r1MLKEM768."},
+	},
 	"wrong_organization": {
 		Localized{"The certificate names no registered organization", "The certificate is genuine, but the organization that it names is not registered here under this issuer.", adviceCert},
 		Localized{"Удостоверението не посочва регистрирана организация", "Удостоверението е истинско, но посочената в него организация не е регистрирана тук с този издател.", adviceCertBG},

@@ -118,7 +118,7 @@ func advice(c inspected) string {
 		return "the organization needs a new certificate"
 	case certs.NotYetValid:
 		return "wait, or check the clocks: vazel doctor"
-	case certs.WrongUsage:
+	case certs.ServerOnly, certs.WrongUsage:
 		return "ask the authority for a certificate for client authentication; or, if it issues none, write eku: any for the organization"
 	case certs.WrongOrganization:
 		if c.Claimed != "" {

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/vazel-gateway/vazel/config"
+	"github.com/vazel-gateway/vazel/gateway"
 )
 
 func checkCommand(_ context.Context, args []string, out, errs io.Writer) error {
@@ -30,6 +31,12 @@ func checkCommand(_ context.Context, args []string, out, errs io.Writer) error {
 	}
 	c, err := config.Load(*path)
 	var all *config.Errors
+	if err == nil { // what only the gateway's own parts find
+		var re *gateway.Rehearsal
+		if re, err = gateway.Rehearse(c); err == nil {
+			re.Close()
+		}
+	}
 	if *asJSON {
 		if err != nil && !errors.As(err, &all) {
 			all = &config.Errors{Problems: []config.Problem{{Message: err.Error()}}}
@@ -90,15 +97,17 @@ func fmtCommand(_ context.Context, args []string, out, errs io.Writer) error {
 		fmt.Fprintln(errs, "usage: vazel fmt [-w] [-l] FILE...   (- is standard input)")
 		return errUsage
 	}
-	changed := false
+	changed, broken := false, false
 	for _, name := range f.Args() {
 		src, err := readFile(name)
 		if err != nil {
 			return err
 		}
-		dst, err := config.Format(src)
+		dst, err := config.Format(name, src)
 		if err != nil {
-			return fmt.Errorf("%s: %w", name, err)
+			fmt.Fprintln(errs, err)
+			broken = true
+			continue
 		}
 		same := bytes.Equal(src, dst)
 		changed = changed || !same
@@ -113,7 +122,7 @@ func fmtCommand(_ context.Context, args []string, out, errs io.Writer) error {
 			out.Write(dst)
 		}
 	}
-	if *list && changed {
+	if broken || *list && changed {
 		return errFailed
 	}
 	return nil

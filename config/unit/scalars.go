@@ -32,7 +32,7 @@ func (p Percent) String() string {
 }
 
 // Pattern is the regular expression of the spelling, for the JSON Schema.
-func (Percent) Pattern() string { return `^(0|[1-9][0-9]*)(\.[0-9]+)?%$` }
+func (Percent) Pattern() string { return `^(100(\.0+)?|(0|[1-9][0-9]?)(\.[0-9]+)?)%$` }
 
 // Date is a day, written as a quoted "2027-06-30". It lasts until its end in
 // UTC.

@@ -6,6 +6,8 @@
 // ends connections that cost the server more than they are worth to anybody.
 package h2
 
+//lint:file-ignore SA1019 net/http offers no HTTP/2 server for connections other than its own *tls.Conn; this one is the same code
+
 import (
 	"context"
 	"crypto/tls"

@@ -1,0 +1,96 @@
+package config
+
+import (
+	"encoding"
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"strings"
+
+	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/config/unit"
+)
+
+var policyType = reflect.TypeFor[Policy]()
+
+// Effective is what is in force, under the keys of the configuration language:
+// defaults and profiles are applied, routes are under their names, and secrets
+// are references. Files in the configuration's folder are relative to it.
+func (c *Config) Effective() map[string]any {
+	e := encoder{dir: c.Dir}
+	file := c.File
+	file.Include, file.Profiles, file.Organizations, file.Services, file.Defaults = nil, nil, nil, nil, Policy{}
+	out := e.object(reflect.ValueOf(file))
+	organizations := map[string]any{}
+	for key, o := range c.Trust {
+		organizations[key] = e.object(reflect.ValueOf(Organization{Organization: o, RateLimit: c.Callers[key].RateLimit}))
+	}
+	out["organizations"] = organizations
+	services := map[string]any{}
+	for _, s := range c.Services {
+		m := e.object(reflect.ValueOf(ServiceEntry{Owner: s.Owner, Hosts: s.Hosts, Upstreams: s.Upstreams, Policy: s.Policy}))
+		routes := map[string]any{}
+		for _, r := range s.Routes {
+			routes[r.Name] = e.object(reflect.ValueOf(RouteEntry{
+				Paths: r.Paths, Match: r.Match, Deny: r.Deny, Redirect: r.Redirect, Rewrite: r.Rewrite, Policy: r.Policy,
+			}))
+		}
+		m["routes"] = routes
+		services[s.Name] = m
+	}
+	out["services"] = services
+	return out
+}
+
+// encoder writes settings under their keys.
+type encoder struct{ dir string }
+
+func (e encoder) object(v reflect.Value) map[string]any {
+	out := map[string]any{}
+	for _, f := range fieldsOf(v.Type()) {
+		if x := v.FieldByIndex(f.index); !x.IsZero() {
+			out[f.name] = e.value(x)
+		}
+	}
+	return out
+}
+
+func (e encoder) value(v reflect.Value) any {
+	if v.Kind() == reflect.Pointer {
+		return e.value(v.Elem())
+	}
+	switch x := v.Interface().(type) {
+	case certs.MTLS:
+		return string(x)
+	case unit.Prefix:
+		return x.String()
+	case fmt.Stringer:
+		if reflect.PointerTo(v.Type()).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
+			return x.String()
+		}
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		return e.object(v)
+	case reflect.Map:
+		out := map[string]any{}
+		for it := v.MapRange(); it.Next(); {
+			out[it.Key().String()] = e.value(it.Value())
+		}
+		return out
+	case reflect.Slice:
+		out := make([]any, v.Len())
+		for i := range out {
+			out[i] = e.value(v.Index(i))
+		}
+		return out
+	case reflect.String:
+		if rest, ok := strings.CutPrefix(v.String(), e.dir+string(filepath.Separator)); ok && e.dir != "" {
+			return rest
+		}
+		return v.String()
+	case reflect.Bool:
+		return v.Bool()
+	}
+	return v.Int()
+}

@@ -1,0 +1,287 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/vazel-gateway/vazel/config/unit"
+)
+
+// rule says why a new value lets more through than the old one, or "". Either
+// may be nil: not set.
+type rule func(old, new any) string
+
+// because is a rule that holds for every change to what is set.
+func because(why string) rule {
+	return func(_, new any) string { return why }
+}
+
+// added is a rule for lists of what is let through.
+func added(what string) rule {
+	return func(old, new any) string {
+		var more []string
+		for _, w := range words(new) {
+			if !slices.Contains(words(old), w) {
+				more = append(more, w)
+			}
+		}
+		if len(more) == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%s: %s", what, strings.Join(more, ", "))
+	}
+}
+
+// lowered is a rule for words that fall in strength; what is not set is the
+// last.
+func lowered(what string, order ...string) rule {
+	rank := func(v any) int {
+		i := slices.Index(order, fmt.Sprint(v))
+		if i < 0 {
+			i = len(order)
+		}
+		return i
+	}
+	return func(old, new any) string {
+		if rank(new) > rank(old) {
+			return what
+		}
+		return ""
+	}
+}
+
+// raised is a rule for bounds: a larger one is weaker, and so is none, which
+// unset stands for.
+func raised(what string, unset float64) rule {
+	return func(old, new any) string {
+		size := func(v any) float64 {
+			if v == nil {
+				return unset
+			}
+			return quantity(v)
+		}
+		if size(new) > size(old) {
+			return what
+		}
+		return ""
+	}
+}
+
+// falls is a rule for numbers of which a smaller one is weaker.
+func falls(what string, unset float64) rule {
+	up := raised(what, unset)
+	return func(old, new any) string { return up(new, old) }
+}
+
+// quantity is a number of any unit.
+func quantity(v any) float64 {
+	switch v := v.(type) {
+	case float64:
+		return v
+	case string:
+		var d unit.Duration
+		var z unit.Size
+		var r unit.Rate
+		var p unit.Percent
+		var w unit.Bandwidth
+		switch b := []byte(v); {
+		case z.UnmarshalText(b) == nil:
+			return float64(z)
+		case d.UnmarshalText(b) == nil:
+			return float64(d)
+		case r.UnmarshalText(b) == nil:
+			return r.PerSecond()
+		case p.UnmarshalText(b) == nil:
+			return float64(p)
+		case w.UnmarshalText(b) == nil:
+			return float64(w)
+		}
+		if f, err := strconv.ParseFloat(v, 64); err == nil {
+			return f
+		}
+	}
+	return 0
+}
+
+const unbounded = 1e300
+
+var globalRules = map[string]rule{
+	"trusted_proxies":               added("more networks are believed about whom a request is from"),
+	"tls.profile":                   lowered("the TLS profile is weaker", "modern", "ncsc-nl-2025-05", "bsi-tr-02102-2", "intermediate"),
+	"limits.header_timeout":         raised("a limit is raised", 0),
+	"limits.body_timeout":           raised("a limit is raised", 0),
+	"limits.write_timeout":          raised("a limit is raised", 0),
+	"limits.idle_timeout":           raised("a limit is raised", 0),
+	"limits.max_header":             raised("a limit is raised", 0),
+	"limits.max_headers":            raised("a limit is raised", 0),
+	"limits.max_uri":                raised("a limit is raised", 0),
+	"limits.max_streams":            raised("a limit is raised", 0),
+	"limits.max_connections":        raised("a limit is raised", 0),
+	"limits.max_connections_per_ip": raised("a limit is raised", 0),
+	"limits.max_in_flight":          raised("a limit is raised", 0),
+	"limits.min_rate":               falls("a limit is lowered", 0),
+	"limits.http1": func(_, new any) string {
+		if new == "standard" {
+			return "heads with two readings may pass"
+		}
+		return ""
+	},
+	"admin.hosts": added("the admin listener answers to more names"),
+	"admin.listen": func(_, new any) string {
+		if a, err := netip.ParseAddrPort(fmt.Sprint(new)); err == nil && !a.Addr().IsLoopback() {
+			return "the admin listener is not on a loopback address"
+		}
+		return ""
+	},
+	"access_log.output": off("requests are no longer logged"),
+	"audit_log.output":  off("audit records are no longer kept"),
+	"delegate":          because("others may define more"),
+}
+
+func off(why string) rule {
+	return func(_, new any) string {
+		if new == "off" {
+			return why
+		}
+		return ""
+	}
+}
+
+var organizationRules = map[string]rule{
+	"ca":      added("more authorities prove the organization"),
+	"id":      identifies,
+	"subject": identifies,
+	"san":     identifies,
+	"spki":    identifies,
+	"eku": func(_, new any) string {
+		if new == "any" {
+			return "certificates for servers count as well"
+		}
+		return ""
+	},
+	"qc": gone("qualified statements are no longer demanded"),
+	"crl": func(old, new any) string {
+		switch {
+		case old == nil:
+			return ""
+		case new == nil:
+			return "revocation lists are no longer read"
+		}
+		return "revocation is known by other means, or for longer"
+	},
+	"ocsp": gone("the revocation status is no longer asked for"),
+	"revocation.mode": func(old, new any) string {
+		modes := []string{"require", "grace", "observe"} // not set is require, too
+		if slices.Index(modes, fmt.Sprint(new)) > max(0, slices.Index(modes, fmt.Sprint(old))) {
+			return "an unknown revocation status is treated more lightly"
+		}
+		return ""
+	},
+	"revocation.grace": raised("a stale revocation list counts for longer", 0),
+	"rate_limit.rate":  raised("the ceiling is raised", unbounded),
+	"rate_limit.burst": burst,
+	"valid_until": func(old, new any) string {
+		if new == nil || old != nil && fmt.Sprint(new) > fmt.Sprint(old) {
+			return "the agreement lasts longer"
+		}
+		return ""
+	},
+}
+
+// burst is the rule for bursts. One that is not set follows the rate.
+func burst(old, new any) string {
+	if old != nil && new != nil && quantity(new) > quantity(old) {
+		return "the limit is raised"
+	}
+	return ""
+}
+
+// identifies: another identifier is another organization under the same name.
+func identifies(old, new any) string {
+	return "other certificates prove the organization"
+}
+
+func gone(why string) rule {
+	return func(old, new any) string {
+		if old != nil && new == nil {
+			return why
+		}
+		return ""
+	}
+}
+
+// policyRules are the rules of services and routes. A nil service or route lets
+// nothing through.
+func policyRules(was, is map[string]any) map[string]rule {
+	if is == nil || was == nil && is["deny"] == true {
+		return nil
+	}
+	if was == nil {
+		return map[string]rule{"paths": because("paths are served that were not")}
+	}
+	if is["deny"] == true {
+		return nil
+	}
+	return map[string]rule{
+		"mtls": lowered("a client certificate is asked for less", "required", "optional"),
+		"allow": func(old, new any) string {
+			switch {
+			case new == nil && old != nil:
+				return "anyone is let in"
+			case old == nil || slices.Contains(words(old), "*"):
+				return ""
+			}
+			return added("let in")(old, new)
+		},
+		"methods":          added("methods are let through"),
+		"rate_limit.rate":  raised("the limit is raised", unbounded),
+		"rate_limit.burst": burst,
+		"rate_limit.per": func(old, new any) string {
+			if old != nil && new != nil {
+				return "the limit counts by something else"
+			}
+			return ""
+		},
+		"concurrency":   raised("the limit is raised", unbounded),
+		"max_body":      raised("the limit is raised", 0),
+		"timeout":       raised("the limit is raised", 0),
+		"waf.mode":      lowered("inspection is lowered", "block", "detect"),
+		"waf.paranoia":  falls("inspection is lowered", 1),
+		"waf.threshold": raised("inspection is lowered", 5),
+		"waf.exclude":   added("rules are left out"),
+		"audit":         lowered("fewer audit records are left", "full", "refusals"),
+		"cors.origins":  added("origins may read responses"),
+		"websocket": func(_, new any) string {
+			if new == true {
+				return "connections may be upgraded"
+			}
+			return ""
+		},
+		"upstream_tls.ca":          because("the upstream is verified otherwise"),
+		"upstream_tls.server_name": because("the upstream is verified otherwise"),
+		"headers.response.remove":  added("header fields are removed"),
+		"match":                    because("the route's conditions differ"),
+		"security_headers": func(_, new any) string {
+			if new == nil || new == "off" || new == false {
+				return "a security header is left out"
+			}
+			return ""
+		},
+		"deny": func(old, _ any) string {
+			if old == true {
+				return "what was refused is let through"
+			}
+			return ""
+		},
+		"upstreams": func(old, new any) string {
+			plain := func(s string) bool { return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "srv+http://") }
+			if !slices.ContainsFunc(words(old), plain) && slices.ContainsFunc(words(new), plain) {
+				return "an upstream is reached without TLS"
+			}
+			return ""
+		},
+	}
+}
