@@ -10,7 +10,7 @@ import (
 const (
 	maxHead   = 64 << 10 // bytes of one head, or of the trailers
 	maxFields = 256
-	maxInform = 8 // 1xx responses to one request
+	maxInform = 5 // 1xx responses to one request; quic-go and net/http as clients take no more
 )
 
 // field is one line of a head; both parts are substrings of the whole head.
