@@ -17,16 +17,16 @@ import (
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
-// message is an HTTP/1.1 message as the strictest reader of RFC 9112 takes it.
+// heard is an HTTP/1.1 message as the strictest reader of RFC 9112 takes it.
 // It shares no code with the gateway, so that mistakes are not shared either.
-type message struct {
+type heard struct {
 	line    string
 	fields  [][2]string // names in lower case
 	body    string
 	trailer [][2]string
 }
 
-func (m *message) values(name string) (v []string) {
+func (m *heard) values(name string) (v []string) {
 	for _, f := range m.fields {
 		if f[0] == name {
 			v = append(v, f[1])
@@ -72,7 +72,7 @@ func readFields(s string) (fields [][2]string, rest string, how reading) {
 
 // read takes one message from s. bodyless and untilClose are what the framing of
 // a response depends on beside its own bytes.
-func read(s string, response, bodyless bool) (m *message, rest string, how reading) {
+func read(s string, response, bodyless bool) (m *heard, rest string, how reading) {
 	line, rest, ok := strings.Cut(s, "\n")
 	if !ok {
 		return nil, s, partial
@@ -80,7 +80,7 @@ func read(s string, response, bodyless bool) (m *message, rest string, how readi
 	if !strings.HasSuffix(line, "\r") || strings.Trim(line[:len(line)-1], "\x00\r\t") != line[:len(line)-1] {
 		return nil, s, wrong
 	}
-	m = &message{line: line[:len(line)-1]}
+	m = &heard{line: line[:len(line)-1]}
 	if m.fields, rest, how = readFields(rest); how != whole {
 		return nil, s, how
 	}
@@ -184,6 +184,7 @@ func expected(in string) (l []string) {
 // witness is an upstream that reads what it gets as strictly as can be.
 type witness struct {
 	address string
+	client  string // the address that it is to be told of
 
 	mu     sync.Mutex
 	answer func(c net.Conn) bool // whether the connection goes on
@@ -191,12 +192,12 @@ type witness struct {
 	wrong  []string              // what no request may be
 }
 
-func newWitness(t testing.TB) *witness {
+func newWitness(t testing.TB, client string) *witness {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &witness{address: l.Addr().String()}
+	w := &witness{address: l.Addr().String(), client: client}
 	w.answer = func(c net.Conn) bool {
 		_, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
 		return err == nil
@@ -245,10 +246,10 @@ func (w *witness) serve(c net.Conn) {
 	}
 }
 
-// own are the fields that an upstream must believe, and how often.
-var own = map[string]string{"x-forwarded-for": "192.0.2.7", "x-forwarded-proto": "https", "x-request-id": "", "forwarded": "", "x-forwarded-host": "", "traceparent": "", "tracestate": ""}
+// own are the fields that the gateway writes, with the values that are always the same.
+var own = map[string]string{"x-forwarded-for": "", "x-forwarded-proto": "https", "x-request-id": "", "forwarded": "", "x-forwarded-host": "", "traceparent": "", "tracestate": ""}
 
-func (w *witness) note(m *message, bad string) {
+func (w *witness) note(m *heard, bad string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if bad != "" {
@@ -257,6 +258,9 @@ func (w *witness) note(m *message, bad string) {
 	}
 	for _, f := range append(slices.Clone(m.fields), m.trailer...) {
 		want, ours := own[f[0]]
+		if f[0] == "x-forwarded-for" {
+			want = w.client
+		}
 		if middleware.Reserved(f[0]) && (!ours || want != "" && f[1] != want || len(m.values(f[0])) != 1) {
 			w.wrong = append(w.wrong, fmt.Sprintf("a field that only the gateway may write: %q in %q", f, m.line))
 		}
@@ -320,7 +324,7 @@ func (n *node) plain(t testing.TB, in string, half bool) string {
 
 // newDifferential is a node before a witness.
 func newDifferential(f *testing.F) (*node, *witness) {
-	w := newWitness(f)
+	w := newWitness(f, "192.0.2.7")
 	n := newNode(f, nil)
 	n.config(fmt.Sprintf(attackServices+"    ejection: {failures: 1000, duration: 10ms}\n", w.address)) // it is to answer on, whatever it said
 	if err := n.apply(); err != nil {
@@ -411,6 +415,7 @@ func FuzzResponse(f *testing.F) {
 		"HTTP/1.1 304 Not Modified\r\nContent-Length: 5\r\nConnection: X-Frame-Options\r\n\r\nhello",
 		"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel",
 		"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+		"0000000",
 	} {
 		f.Add([]byte(s), false, false)
 		f.Add([]byte(s), true, false)
@@ -456,7 +461,7 @@ func FuzzResponse(f *testing.F) {
 }
 
 // final reads interim responses and then the final one, to the end of the bytes.
-func final(s string, head bool) (*message, reading) {
+func final(s string, head bool) (*heard, reading) {
 	for {
 		line, _, _ := strings.Cut(s, "\r\n")
 		parts := strings.SplitN(line, " ", 3)
