@@ -83,6 +83,7 @@ var fieldDocs = map[string]string{
 	"config.File.TrustedProxies":                "Lists the networks whose PROXY protocol and X-Forwarded-For headers are believed; default: none.",
 	"config.File.Version":                       "The version of the configuration language: 1. Required in the main file.",
 	"config.Limits.BodyTimeout":                 "How long a request body may stand still; default: 30s.",
+	"config.Limits.BufferMemory":                "How much memory request bodies that are inspected (waf) may take in all; beyond it they get 503. A quarter is kept for bodies of up to 16KiB. At least 32MiB; default: 256MiB.",
 	"config.Limits.CacheSize":                   "How much memory the responses that \"cache\" keeps may take in all; default: 64MiB.",
 	"config.Limits.DrainTimeout":                "How long requests may finish after SIGTERM; default: 30s.",
 	"config.Limits.HTTP1":                       "The server that speaks HTTP/1.1: strict, or standard for the one of Go's library, to compare with or to fall back to. That one does not see the raw head, and lets some pass that strict refuses; default: strict.",

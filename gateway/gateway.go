@@ -130,6 +130,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	// From here on nothing can fail.
 	former := g.snapshot.Load()
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
+	g.engines.Buffers.SetMost(int64(c.Limits.BufferMemory))
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
 	g.observer.Use(logs, next.trusted)
 	g.snapshot.Store(next)

@@ -28,7 +28,7 @@ func (g *Gateway) serveH1(c *conn, h http.Handler, l *config.Limits, nc net.Conn
 	s := &h1.Server{
 		Handler: h,
 		Limits: h1.Limits{
-			HeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(), DrainBytes: 256 << 10,
+			HeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(), WriteTimeout: l.WriteTimeout.Std(), DrainBytes: 256 << 10,
 			MaxHeader: int(l.MaxHeader), MaxHeaders: l.MaxHeaders, MaxURI: int(l.MaxURI),
 		},
 		Panicked: func(v any) { g.log.Error("panic in a handler", zap.String("panic", fmt.Sprintf("%T", v))) },

@@ -15,6 +15,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
@@ -27,6 +28,7 @@ import (
 type Limits struct {
 	HeaderTimeout time.Duration // for a head, from its first byte
 	IdleTimeout   time.Duration // until the first byte of the next head
+	WriteTimeout  time.Duration // for the client to take one piece of a response
 	DrainBytes    int64         // of an unread body that are read to keep a connection
 	MaxHeader     int           // bytes of a head
 	MaxHeaders    int           // fields of a head or of trailers
@@ -89,7 +91,8 @@ type conn struct {
 		buf   *bufio.Reader
 	}
 	res      response
-	deadline time.Time // read deadline that is set
+	writing  *time.Timer // ends a write that stands still
+	deadline time.Time   // read deadline that is set
 	idle     atomic.Bool
 	watch    watcher
 	socket   syscall.RawConn // below TLS; nil until it is asked
@@ -380,6 +383,9 @@ func (c *conn) handle(r *http.Request) (keep, hijacked bool) {
 		return false, false
 	}
 	if err := w.finish(); err != nil {
+		if err != io.ErrUnexpectedEOF {
+			c.breakOff() // what can't be written can't be ended in order either: TLS would try for seconds
+		}
 		return false, false
 	}
 	if w.close || MalformedOf(r.Context()) != nil {
