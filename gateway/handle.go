@@ -9,8 +9,16 @@ import (
 
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/gateway/h1"
+	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
 )
+
+// handleNoted serves a request, and remembers a refusal for the organization that
+// it belongs to.
+func (g *Gateway) handleNoted(w http.ResponseWriter, r *http.Request) {
+	g.handle(w, r)
+	g.engines.NoteRefusal(middleware.RecordOf(r.Context()))
+}
 
 // handle takes a request from the wire to the chain of its route. What it
 // settles here (host, path, organization) is what every later step uses.
@@ -38,6 +46,10 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 		g.reject(w, r, status, d)
 		return
 	}
+	// What Connection nominates ends here, before any policy reads or adds a field:
+	// what was inspected and keyed is what goes on, and no field of ours can be
+	// nominated (RFC 9110 7.6.1).
+	proxy.StripConnection(r.Header)
 	if r.TLS == nil { // :scheme is http
 		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "a scheme other than https", Close: true})
 		return
@@ -122,6 +134,10 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, snap *snapshot, 
 				rec.Organization = p.identity.Organization
 				rec.OrgName = snap.config.Callers[rec.Organization].Name
 			}
+		}
+		if p != nil && t.decoded == middleware.QuotaPath {
+			g.engines.ServeQuota(w, r, snap.limits, snap.config.Callers[rec.Organization], g.metrics.requests)
+			return nil, nil
 		}
 		found, allowed := svc.find(r, t)
 		switch {

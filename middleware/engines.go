@@ -25,21 +25,24 @@ type EnginesOptions struct {
 	Registerer prometheus.Registerer
 	Metrics    *Metrics
 	StateDir   string // where quotas are kept across restarts; "" keeps none
+	Share      bool   // files of logs with the process that is taken over from
 }
 
 // Engines are the state behind the policies. They live as long as the process
 // and are lent to each configuration's handlers.
 type Engines struct {
-	Limits *limit.Store
-	WAF    *waf.Manager
-	Audit  *audit.Log
-	Load   *Load
-	Cache  *cache.Store
+	Limits  *limit.Store
+	WAF     *waf.Manager
+	Audit   *audit.Log
+	Load    *Load
+	Buffers *Buffers
+	Cache   *cache.Store
 
 	cached *prometheus.CounterVec
 	log    *zap.Logger
 
-	hash hasher // of what limits count by and must not be kept
+	quotas string // file of what is used of them; "" for none
+	hash   hasher // of what limits count by and must not be kept
 
 	mu       sync.Mutex
 	places   map[string]*crowd    // requests under way, by name of the bound
@@ -50,11 +53,12 @@ type Engines struct {
 // NewEngines makes the engines.
 func NewEngines(o EnginesOptions) (*Engines, error) {
 	e := &Engines{
-		Limits: limit.New(limit.Options{}),
-		WAF:    waf.NewManager(waf.Options{Log: o.Log.Named("waf"), Registerer: o.Registerer}),
-		Audit:  audit.New(audit.Options{Log: o.Log.Named("audit"), Registerer: o.Registerer}),
-		Load:   newLoad(o.Registerer),
-		Cache:  cache.New(0),
+		Limits:  limit.New(limit.Options{}),
+		WAF:     waf.NewManager(waf.Options{Log: o.Log.Named("waf"), Registerer: o.Registerer}),
+		Audit:   audit.New(audit.Options{Log: o.Log.Named("audit"), Registerer: o.Registerer, Share: o.Share}),
+		Load:    newLoad(o.Registerer),
+		Buffers: newBuffers(o.Registerer),
+		Cache:   cache.New(0),
 		cached: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vazel_cache_requests_total", Help: "Requests of routes with a cache. Result: hit, miss (and kept), revalidated, stale (the upstream failed), coalesced, pass (can't be kept).",
 		}, []string{"route", "result"}),
@@ -63,9 +67,10 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 	}
 	rand.Read(e.hash.key[:])
 	if o.StateDir != "" {
-		if err := e.Limits.LoadQuotas(filepath.Join(o.StateDir, "quotas.json")); err != nil {
-			e.log.Error("the file of quotas can't be used", zap.Error(err))
-		}
+		e.quotas = filepath.Join(o.StateDir, "quotas.json")
+	}
+	if !o.Share { // otherwise the other process still counts; Run reads what it has left
+		e.loadQuotas()
 	}
 	o.Registerer.MustRegister(NewLimitCollector(e.Limits), e.cached)
 	for _, g := range []struct {
@@ -126,6 +131,24 @@ func (e *Engines) pacers(name string) *pacers {
 	return p
 }
 
+func (e *Engines) loadQuotas() {
+	if e.quotas == "" {
+		return
+	}
+	if err := e.Limits.LoadQuotas(e.quotas); err != nil {
+		e.log.Error("the file of quotas can't be used", zap.Error(err))
+	}
+	e.quotas = ""
+}
+
+// Bequeath leaves what is used of quotas to the process that takes over. What
+// connections that stay here for a while still use is counted here only.
+func (e *Engines) Bequeath() {
+	if err := e.Limits.LeaveQuotas(); err != nil {
+		e.log.Error("the use of quotas could not be written; the next process will not know the last of it", zap.Error(err))
+	}
+}
+
 // quotaEvery is how often the use of quotas is written to disk.
 const quotaEvery = time.Second
 
@@ -134,6 +157,7 @@ func (e *Engines) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	wg.Go(func() { e.Load.Run(ctx) })
+	e.loadQuotas()
 	tick := time.NewTicker(quotaEvery)
 	defer tick.Stop()
 	failing := false

@@ -69,10 +69,12 @@ func (k *kept) claim(policy, key string, p Period) bucket {
 }
 
 // LoadQuotas reads what was used of quotas from the file at path, where
-// SaveQuotas keeps it from now on. It is called once, before there is any quota.
-// If the file can't be used, the one before it is, and the error says so; it
+// SaveQuotas keeps it from now on. It is called once; what was counted before is
+// added. If the file can't be used, the one before it is, and the error says so; it
 // never keeps the store from counting.
 func (s *Store) LoadQuotas(path string) error {
+	s.kept.saving.Lock()
+	defer s.kept.saving.Unlock()
 	s.kept.path = path
 	entries, err := readQuotas(path)
 	if err != nil {
@@ -89,12 +91,45 @@ func (s *Store) LoadQuotas(path string) error {
 			os.Rename(path, path+".bad") // for whoever wants to look
 		}
 	}
-	s.kept.former = map[[2]string]keptCount{}
+	former := map[[2]string]keptCount{}
 	for _, e := range entries {
 		if b, ok := e.bucket(); ok {
-			s.kept.former[[2]string{e.Policy, e.Key}] = b
+			former[[2]string{e.Policy, e.Key}] = b
 		}
 	}
+	s.kept.mu.Lock()
+	s.kept.former = former
+	s.kept.mu.Unlock()
+	s.addFormer()
+	return err
+}
+
+// addFormer adds what was used before to the keys that exist already.
+func (s *Store) addFormer() {
+	today := s.calendar.at(int64(s.now()))
+	for _, p := range (*s.policies.Load())[1:] {
+		if p.period == 0 {
+			continue
+		}
+		for _, c := range *p.cells.Load() {
+			before := cell{b: s.kept.claim(p.name, c.name, p.period)}
+			if used := before.usedLocked(p.period, today); used > 0 {
+				c.mu.Lock()
+				c.b.level = c.usedLocked(p.period, today) + used
+				c.mu.Unlock()
+				s.kept.note()
+			}
+		}
+	}
+}
+
+// LeaveQuotas saves what is used, for another process. Nothing is saved from then
+// on.
+func (s *Store) LeaveQuotas() error {
+	err := s.SaveQuotas()
+	s.kept.saving.Lock()
+	defer s.kept.saving.Unlock()
+	s.kept.path = ""
 	return err
 }
 
