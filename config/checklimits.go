@@ -115,7 +115,7 @@ func (t *tree) checkRateLimit(n *yaml.Node, where string, at level) {
 		t.problem(n, "rate_limit of %s does not say per whom; write per: client_ip, organization, service or route, header:NAME or json:/POINTER", where)
 	case per == nil || per.Kind != yaml.ScalarNode:
 	case at == levelOrganization:
-		t.oneOf(per, "rate_limit.per of an organization", "organization")
+		t.ownOnly(per, where)
 	default:
 		if ok, err := middleware.CheckPer(per.Value); err != nil {
 			t.bad(per, "", "rate_limit.per: %v", err)
@@ -126,6 +126,13 @@ func (t *tree) checkRateLimit(n *yaml.Node, where string, at level) {
 	t.checkRange(n, "burst", 1, 1_000_000_000)
 	_, mode := get(n, "mode")
 	t.oneOf(mode, "rate_limit.mode", middleware.LimitModes()...)
+}
+
+// ownOnly checks the per of an organization's own limit, which may be left out.
+func (t *tree) ownOnly(per *yaml.Node, where string) {
+	if per != nil && per.Kind == yaml.ScalarNode && per.Value != "organization" {
+		t.bad(per, "", "per %q: limits of %s count by nothing but itself", per.Value, where)
+	}
 }
 
 func (t *tree) checkQuota(n *yaml.Node, where string, at level) {
@@ -141,7 +148,7 @@ func (t *tree) checkQuota(n *yaml.Node, where string, at level) {
 	_, per := get(n, "per")
 	switch {
 	case at == levelOrganization:
-		t.oneOf(per, "quota.per of an organization", "organization")
+		t.ownOnly(per, where)
 	case per != nil:
 		t.oneOf(per, "quota.per", middleware.QuotaPers()...)
 	default:
@@ -161,6 +168,15 @@ func (t *tree) checkCost(n *yaml.Node, where string) {
 	t.checkRange(n, "cost", 1, middleware.MaxCost)
 	_, methods := get(n, "methods")
 	t.checkMethods(methods)
+	_, operations := get(n, "operations")
+	for _, o := range wordsOf(operations) {
+		if o.Value == "" || len(o.Value) > 64 || strings.ContainsFunc(o.Value, func(r rune) bool { return r <= ' ' || r > '~' || r == ':' }) {
+			t.bad(o, "", "operation %q: write its name alone, such as GetFeature", o.Value)
+		}
+	}
+	if k, _ := get(n, "service"); k != nil && operations == nil {
+		t.problem(k, "service of a cost of %s says whose operations are meant, and needs operations", where)
+	}
 	_, match := get(n, "match")
 	_, headers := get(match, "headers")
 	pairs(headers, func(k, _ *yaml.Node) { t.checkFieldName(k) })

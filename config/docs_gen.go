@@ -170,6 +170,8 @@ var fieldDocs = map[string]string{
 	"middleware.Cost.Cost":                      "How many requests each of them counts as: 1 to 1000000.",
 	"middleware.Cost.Match":                     "Narrows the cost to requests with these header fields and query parameters.",
 	"middleware.Cost.Methods":                   "Lists the methods that cost so much; default: any.",
+	"middleware.Cost.Operations":                "Lists operations such as GetFeature that cost so much, as OGC services name them: in the parameter request of the query or of a form, or as the root of an XML document or what a SOAP envelope holds. Letter case does not matter. A body that does not show its operation in its first 64KiB costs what the dearest one does; default: any.",
+	"middleware.Cost.Service":                   "Narrows operations to one service, such as WFS: the parameter service, or the attribute of the XML document. What does not say its service is meant too; default: any.",
 	"middleware.CostMatch.Headers":              "Maps names of header fields to the value that one of their fields must have.",
 	"middleware.CostMatch.Query":                "Maps names of query parameters to the value that they must have; letter case does not matter.",
 	"middleware.HeaderChange.Remove":            "Lists names of fields to remove.",

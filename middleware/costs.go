@@ -4,12 +4,17 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/vazel-gateway/vazel/config/unit"
 )
 
 // Cost says what some requests count in every rate limit and quota.
 type Cost struct {
+	// Operations lists operations such as GetFeature that cost so much, as OGC services name them: in the parameter request of the query or of a form, or as the root of an XML document or what a SOAP envelope holds. Letter case does not matter. A body that does not show its operation in its first 64KiB costs what the dearest one does; default: any.
+	Operations unit.List `yaml:"operations"`
+	// Service narrows operations to one service, such as WFS: the parameter service, or the attribute of the XML document. What does not say its service is meant too; default: any.
+	Service string `yaml:"service"`
 	// Methods lists the methods that cost so much; default: any.
 	Methods unit.List `yaml:"methods"`
 	// Match narrows the cost to requests with these header fields and query parameters.
@@ -29,7 +34,10 @@ type CostMatch struct {
 // MaxCost is the largest cost.
 const MaxCost = 1_000_000
 
-type costs struct{ list []Cost }
+type costs struct {
+	list       []Cost
+	operations bool // of some of them count
+}
 
 func newCosts(list []Cost) (*costs, error) {
 	c := &costs{}
@@ -44,22 +52,58 @@ func newCosts(list []Cost) (*costs, error) {
 			}
 			e.Match = &m
 		}
+		c.operations = c.operations || len(e.Operations) > 0
 		c.list = append(c.list, e)
 	}
 	return c, nil
 }
 
 // of is what a request costs: the most of what fits it, so that nobody makes a
-// dear request cheap by adding to it what makes another one cheap.
-func (c *costs) of(r *http.Request) int64 {
+// dear request cheap by adding to it what makes another one cheap. The error is
+// that of the request's body.
+func (c *costs) of(r *http.Request) (int64, error) {
+	if len(c.list) == 0 {
+		return 1, nil
+	}
 	cost := 1
 	q := Query{Raw: r.URL.RawQuery}
+	var body operation
+	if c.operations {
+		var err error
+		if body, err = readOperation(r); err != nil {
+			return 0, err
+		}
+	}
 	for i := range c.list {
-		if e := &c.list[i]; e.Cost > cost && e.fits(r, &q) {
+		if e := &c.list[i]; e.Cost > cost && e.fits(r, &q) && e.does(&q, &body) {
 			cost = e.Cost
 		}
 	}
-	return int64(cost)
+	return int64(cost), nil
+}
+
+// does reports whether a request asks for one of the operations.
+func (e *Cost) does(q *Query, body *operation) bool {
+	if len(e.Operations) == 0 || body.hidden {
+		return true
+	}
+	for _, name := range e.Operations {
+		if q.Has("request", name) && e.serves(q) {
+			return true
+		}
+		if strings.EqualFold(body.name, name) && (e.Service == "" || body.service == "" || strings.EqualFold(body.service, e.Service)) {
+			return true
+		}
+		if body.form.Has("request", name) && (e.serves(&body.form) && e.serves(q)) {
+			return true
+		}
+	}
+	return false
+}
+
+// serves reports whether the parameters name the entry's service, or none.
+func (e *Cost) serves(q *Query) bool {
+	return e.Service == "" || !q.Has("service", "*") || q.Has("service", e.Service)
 }
 
 func (e *Cost) fits(r *http.Request, q *Query) bool {

@@ -114,13 +114,9 @@ func peekJSON(w http.ResponseWriter, r *http.Request) (*peekedBody, bool) {
 		return none, true
 	}
 	b, err := io.ReadAll(io.LimitReader(r.Body, maxJSON+1))
-	var refusal *BodyRefusal
 	switch {
-	case errors.As(err, &refusal):
-		Deny(w, r, refusal.Status, refusal.Denial)
-		return nil, false
 	case err != nil:
-		Deny(w, r, http.StatusBadRequest, Denial{By: "http", Reason: "bad_request", Detail: "the request body broke off", Close: true})
+		denyBody(w, r, err)
 		return nil, false
 	case len(b) > maxJSON:
 		r.Body = replay{io.MultiReader(bytes.NewReader(b), r.Body), r.Body}
@@ -128,6 +124,13 @@ func peekJSON(w http.ResponseWriter, r *http.Request) (*peekedBody, bool) {
 	}
 	r.Body = replay{bytes.NewReader(b), r.Body} // r is Observe's copy
 	return &peekedBody{b}, true
+}
+
+// denyBody answers a request whose body could not be read.
+func denyBody(w http.ResponseWriter, r *http.Request, err error) {
+	refusal := &BodyRefusal{http.StatusBadRequest, Denial{By: "http", Reason: "bad_request", Detail: "the request body broke off", Close: true}}
+	errors.As(err, &refusal)
+	Deny(w, r, refusal.Status, refusal.Denial)
 }
 
 func isJSON(contentType []string) bool {

@@ -322,7 +322,11 @@ func (rl *rateLimits) admit(w http.ResponseWriter, r *http.Request) bool {
 	if len(pl.slots) > len(few) {
 		uses = make([]limit.Use, 0, len(pl.slots))
 	}
-	cost := rl.costs.of(r)
+	cost, err := rl.costs.of(r)
+	if err != nil {
+		denyBody(w, r, err)
+		return false
+	}
 	for i := range pl.slots {
 		s := &pl.slots[i]
 		uses = append(uses, limit.Use{Key: s.keyOf(r, rec, rl.hash, body), Rate: s.l.rate, Cost: cost, Shadow: s.l.shadow})
