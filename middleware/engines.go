@@ -72,7 +72,7 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 	if !o.Share { // otherwise the other process still counts; Run reads what it has left
 		e.loadQuotas()
 	}
-	o.Registerer.MustRegister(NewLimitCollector(e.Limits), e.cached)
+	o.Registerer.MustRegister(NewLimitCollector(e.Limits, e.crowded), e.cached)
 	for _, g := range []struct {
 		name, help string
 		value      func(cache.Stats) float64
@@ -114,6 +114,20 @@ func (e *Engines) underWay(name string) *crowd {
 		e.places[name] = c
 	}
 	return c
+}
+
+// crowded is how full each bound on concurrency is that has requests under way,
+// from 0 to 1.
+func (e *Engines) crowded() map[string]float64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	full := map[string]float64{}
+	for name, c := range e.places {
+		if n, most := c.n.Load(), c.most.Load(); n > 0 && most > 0 && len(full) < maxSeries {
+			full[name] = min(1, float64(n)/float64(most))
+		}
+	}
+	return full
 }
 
 // Reopen opens files anew, after they were moved away.

@@ -110,25 +110,29 @@ func (p *plan) tightest(uses []limit.Use) int {
 }
 
 // left is the RateLimit field: of each limit what remains, and when there will be
-// more (draft-ietf-httpapi-ratelimit-headers-10, 4.1).
-func (p *plan) left(uses []limit.Use) string {
+// more (draft-ietf-httpapi-ratelimit-headers-10, 4.1). The tightest comes first,
+// for clients that read one; a refusal has only those that refused, so that
+// Retry-After is not before any of them.
+func (p *plan) left(uses []limit.Use, allowed bool) string {
 	b := make([]byte, 0, 256)
+	first := p.tightest(uses)
+	b = p.appendLeft(b, uses, first)
 	for i := range uses {
-		if uses[i].Shadow {
-			continue
+		if i != first && !uses[i].Shadow && (allowed || !uses[i].Decision.Allowed) {
+			b = p.appendLeft(append(b, ", "...), uses, i)
 		}
-		if len(b) > 0 {
-			b = append(b, ", "...)
-		}
-		d := &uses[i].Decision
-		b = append(b, p.slots[i].l.quotedID...)
-		b = append(b, ";r="...)
-		b = strconv.AppendInt(b, d.Remaining, 10)
-		b = append(b, ";t="...)
-		b = strconv.AppendInt(b, ceilSeconds(d.Reset), 10)
-		b = append(b, p.slots[i].pk...)
 	}
 	return string(b)
+}
+
+func (p *plan) appendLeft(b []byte, uses []limit.Use, i int) []byte {
+	d := &uses[i].Decision
+	b = append(b, p.slots[i].l.quotedID...)
+	b = append(b, ";r="...)
+	b = strconv.AppendInt(b, d.Remaining, 10)
+	b = append(b, ";t="...)
+	b = strconv.AppendInt(b, ceilSeconds(d.Reset), 10)
+	return append(b, p.slots[i].pk...)
 }
 
 // sfString is a String of RFC 9651 3.3.3. What it can't hold becomes a question

@@ -37,6 +37,7 @@ type Metrics struct {
 
 	limitDecisions *prometheus.CounterVec
 	limited        *prometheus.CounterVec
+	nearLimit      *prometheus.CounterVec
 	paced          *prometheus.CounterVec
 	paceWaited     *prometheus.CounterVec
 
@@ -123,6 +124,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 		limitDecisions: counter("vazel_ratelimit_decisions_total", "Decisions of rate limits, quotas, bounds on concurrency and bandwidths: allowed, limited, shadow_limited (detect), error.", "policy", "decision"),
 		limited:        counter("vazel_ratelimit_limited_total", "Requests refused by rate limits, quotas and bounds on concurrency, by organization.", "policy", "organization"),
+		nearLimit:      counter("vazel_ratelimit_near_limit_total", "Requests that a rate limit or quota allowed when less than a tenth of it was left.", "policy"),
 		paced:          counter("vazel_bandwidth_bytes_total", "Bytes of bodies that passed under a bandwidth. Direction: down (responses), up (requests).", "policy", "direction"),
 		paceWaited:     counter("vazel_bandwidth_waited_seconds_total", "Time that transfers were held back by a bandwidth.", "policy", "direction"),
 

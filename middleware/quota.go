@@ -23,8 +23,8 @@ type Quota struct {
 // QuotaPers lists the values of per of a quota.
 func QuotaPers() []string { return []string{perOrganization, perService, perRoute} }
 
-// newQuotas makes the limiters of a quota.
-func newQuotas(scope string, q *Quota, env Env) (l []*limiter, err error) {
+// newQuotas makes the limiters of a quota, one for each period.
+func newQuotas(name string, q *Quota, env Env) (l []*limiter, err error) {
 	for _, p := range []struct {
 		n      int
 		period limit.Period
@@ -32,7 +32,7 @@ func newQuotas(scope string, q *Quota, env Env) (l []*limiter, err error) {
 		if p.n == 0 {
 			continue
 		}
-		one, err := newQuota(fmt.Sprintf("%s:%s:%s", scope, q.Per, p.period), p.n, p.period, q, env)
+		one, err := newQuota(fmt.Sprintf("%s:%s", name, p.period), p.n, p.period, q, env)
 		if err != nil {
 			return nil, err
 		}

@@ -70,6 +70,7 @@ type limiter struct {
 	allowed  prometheus.Counter
 	limited  prometheus.Counter
 	shadowed prometheus.Counter
+	near     prometheus.Counter
 }
 
 func newLimiter(name string, p *RateLimit, env Env) (*limiter, error) {
@@ -105,6 +106,7 @@ func (l *limiter) finish(mode string, env Env) error {
 	l.allowed = env.Metrics.limitDecisions.WithLabelValues(l.name, "allowed")
 	l.limited = env.Metrics.limitDecisions.WithLabelValues(l.name, "limited")
 	l.shadowed = env.Metrics.limitDecisions.WithLabelValues(l.name, "shadow_limited")
+	l.near = env.Metrics.nearLimit.WithLabelValues(l.name)
 	return nil
 }
 
@@ -262,7 +264,7 @@ func ownLimiters(c *Chain, env Env) (own []*limiter, err error) {
 		if c.Quota.Per == perRoute {
 			scope = env.Route
 		}
-		quotas, err := newQuotas(scope, c.Quota, env)
+		quotas, err := newQuotas(scope+":"+c.Quota.Per, c.Quota, env)
 		if err != nil {
 			return nil, err
 		}
@@ -343,7 +345,7 @@ func (rl *rateLimits) admit(w http.ResponseWriter, r *http.Request) bool {
 	if pl.field != nil {
 		h := w.Header()
 		h["Ratelimit-Policy"] = pl.field
-		h["Ratelimit"] = []string{pl.left(uses)}
+		h["Ratelimit"] = []string{pl.left(uses, allowed)}
 	}
 	rl.note(rec, pl, uses, allowed)
 	if !allowed {
@@ -369,6 +371,9 @@ func (rl *rateLimits) note(rec *Record, pl *plan, uses []limit.Use, allowed bool
 			}
 		case allowed:
 			l.allowed.Inc()
+			if d := &uses[i].Decision; d.Remaining*10 < d.Limit {
+				l.near.Inc()
+			}
 		case !uses[i].Decision.Allowed:
 			l.limited.Inc()
 			rl.metrics.byLimited.get(pair{l.name, organizationLabel(rec)}).Inc()
