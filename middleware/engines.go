@@ -163,8 +163,11 @@ func (e *Engines) Bequeath() {
 	}
 }
 
-// quotaEvery is how often the use of quotas is written to disk.
-const quotaEvery = time.Second
+// How often the use of quotas is noted, and how often that goes to the disk.
+const (
+	quotaNote = 20 * time.Millisecond
+	quotaSave = time.Second
+)
 
 // Run does the engines' background work until ctx ends.
 func (e *Engines) Run(ctx context.Context) {
@@ -172,13 +175,17 @@ func (e *Engines) Run(ctx context.Context) {
 	defer wg.Wait()
 	wg.Go(func() { e.Load.Run(ctx) })
 	e.loadQuotas()
-	tick := time.NewTicker(quotaEvery)
+	tick, note := time.NewTicker(quotaSave), time.NewTicker(quotaNote)
 	defer tick.Stop()
+	defer note.Stop()
 	failing := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
+		case <-note.C:
+			e.Limits.NoteQuotas() // what is wrong with the folder the next save tells
+			continue
 		case <-tick.C:
 		}
 		if jump, followed := e.Limits.KeepTime(); followed {

@@ -7,8 +7,8 @@ import (
 )
 
 // Quota admits so many requests in each calendar day and month, in UTC. What was
-// used is kept in the state folder, written every second: a process that is
-// killed forgets that second at most.
+// used is kept in the state folder: a process that is killed forgets the last
+// moment of it, a machine that fails the last second.
 type Quota struct {
 	// Day is how many requests each day admits, from midnight to midnight UTC: 1 to 1000000000; default: no bound.
 	Day int `yaml:"day"`

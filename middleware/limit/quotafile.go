@@ -19,10 +19,13 @@ import (
 const maxQuotaFile = 64 << 20
 
 // kept is what of quotas outlives the process: one file, replaced whole, beside
-// the one before it. Both carry a checksum. A process that is killed forgets
-// what was counted since the last SaveQuotas.
+// the one before it. Both are on the disk, which takes time. A third one is
+// written more often and left to the system, so that a process that is killed
+// forgets next to nothing. All carry a checksum. Counts only grow, so of two the
+// higher one is right.
 type kept struct {
-	dirty atomic.Bool
+	dirty    atomic.Bool // against the newest file
+	unsynced atomic.Bool // against the files on the disk
 
 	saving sync.Mutex
 	path   string // "" keeps nothing
@@ -51,6 +54,7 @@ type quotaFile struct {
 
 func (k *kept) note() {
 	if !k.dirty.Load() { // a store would take the cache line from everybody
+		k.unsynced.Store(true)
 		k.dirty.Store(true)
 	}
 }
@@ -91,10 +95,14 @@ func (s *Store) LoadQuotas(path string) error {
 			os.Rename(path, path+".bad") // for whoever wants to look
 		}
 	}
+	if latest, err := readQuotas(path + ".latest"); err == nil { // else it was torn, or never written
+		entries = append(entries, latest...)
+	}
 	former := map[[2]string]keptCount{}
 	for _, e := range entries {
-		if b, ok := e.bucket(); ok {
-			former[[2]string{e.Policy, e.Key}] = b
+		id := [2]string{e.Policy, e.Key}
+		if c, ok := e.bucket(); ok && c.after(former[id]) {
+			former[id] = c
 		}
 	}
 	s.kept.mu.Lock()
@@ -131,6 +139,12 @@ func (s *Store) LeaveQuotas() error {
 	defer s.kept.saving.Unlock()
 	s.kept.path = ""
 	return err
+}
+
+// after reports whether c is a later count of the same quota. A quota whose period
+// was changed begins anew.
+func (c keptCount) after(o keptCount) bool {
+	return c.period != o.period || c.b.last > o.b.last || c.b.last == o.b.last && c.b.level > o.b.level
 }
 
 func (e *quotaEntry) bucket() (keptCount, bool) {
@@ -173,12 +187,36 @@ func (s *Store) SaveQuotas() error {
 	k := &s.kept
 	k.saving.Lock()
 	defer k.saving.Unlock()
+	if k.path == "" || !k.unsynced.Swap(false) {
+		return nil
+	}
+	k.dirty.Store(false)
+	err := k.write(s.quotas())
+	if err != nil {
+		k.unsynced.Store(true) // try again
+		k.dirty.Store(true)
+	}
+	return err
+}
+
+// NoteQuotas is SaveQuotas without the disk: what it keeps outlives the process,
+// but maybe not the machine.
+func (s *Store) NoteQuotas() error {
+	k := &s.kept
+	k.saving.Lock()
+	defer k.saving.Unlock()
 	if k.path == "" || !k.dirty.Swap(false) {
 		return nil
 	}
-	err := k.write(s.quotas())
+	f, err := k.create(k.path+".latest.new", s.quotas())
+	if err == nil {
+		err = f.Close()
+	}
+	if err == nil {
+		err = os.Rename(f.Name(), k.path+".latest")
+	}
 	if err != nil {
-		k.dirty.Store(true) // try again
+		k.dirty.Store(true)
 	}
 	return err
 }
@@ -219,27 +257,36 @@ func (s *Store) quotas() []quotaEntry {
 	return entries
 }
 
-// write replaces the file; the former one stays beside it.
-func (k *kept) write(entries []quotaEntry) error {
+// create writes the entries to a new file, which the caller closes.
+func (k *kept) create(path string, entries []quotaEntry) (*os.File, error) {
 	list, err := json.Marshal(entries)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	sum := sha256.Sum256(list)
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "{\"sha256\":%q,\"entries\":%s}\n", hex.EncodeToString(sum[:]), list)
-	dir := filepath.Dir(k.path)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return err
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
 	}
-	f, err := os.OpenFile(k.path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if _, err = f.Write(b.Bytes()); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// write replaces the file; the former one stays beside it.
+func (k *kept) write(entries []quotaEntry) error {
+	f, err := k.create(k.path+".new", entries)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(b.Bytes())
-	if err == nil {
-		err = f.Sync()
-	}
+	err = f.Sync()
 	if err2 := f.Close(); err == nil {
 		err = err2
 	}
@@ -252,7 +299,7 @@ func (k *kept) write(entries []quotaEntry) error {
 	if err := os.Rename(f.Name(), k.path); err != nil {
 		return err
 	}
-	d, err := os.Open(dir) // the names, too, have to reach the disk
+	d, err := os.Open(filepath.Dir(k.path)) // the names, too, have to reach the disk
 	if err != nil {
 		return err
 	}
