@@ -148,6 +148,72 @@ func TestQuotasSurvive(t *testing.T) {
 	}
 }
 
+// TestQuotasOfKilled: what was noted last counts, also if it never reached the
+// disk, and a torn note harms nothing.
+func TestQuotasOfKilled(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "quotas.json")
+	s, _ := newQuotas(t, "2026-11-25 12:00:00", file)
+	k, r := quota(t, s, Day, 100)
+	take(t, s, k, r)
+	if err := s.SaveQuotas(); err != nil {
+		t.Fatal(err)
+	}
+	take(t, s, k, r)
+	if err := s.NoteQuotas(); err != nil {
+		t.Fatal(err)
+	}
+	s, _ = newQuotas(t, "2026-11-25 13:00:00", file)
+	k, r = quota(t, s, Day, 100)
+	if d := take(t, s, k, r); d.Remaining != 97 {
+		t.Errorf("after a kill %d remain, want 97", d.Remaining)
+	}
+	if err := os.WriteFile(file+".latest", []byte(`{"sha256":"`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, _ = newQuotas(t, "2026-11-25 13:00:00", file)
+	k, r = quota(t, s, Day, 100)
+	if d := take(t, s, k, r); d.Remaining != 98 {
+		t.Errorf("after a torn note %d remain, want 98 as on the disk", d.Remaining)
+	}
+}
+
+// TestQuotasBequeathed: while one process takes over from another, what the former
+// used is added to what the new one has counted already.
+func TestQuotasBequeathed(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "quotas.json")
+	former, _ := newQuotas(t, "2026-11-25 12:00:00", file)
+	next, _ := newQuotas(t, "2026-11-25 12:00:00", "")
+	k, r := quota(t, former, Day, 100)
+	nk, nr := quota(t, next, Day, 100)
+	for range 5 {
+		take(t, former, k, r)
+	}
+	take(t, next, nk, nr)
+	if err := former.LeaveQuotas(); err != nil {
+		t.Fatal(err)
+	}
+	take(t, former, k, r)
+	if err := next.LoadQuotas(file); err != nil {
+		t.Fatal(err)
+	}
+	if err := former.SaveQuotas(); err != nil {
+		t.Fatal(err)
+	}
+	if d := take(t, next, nk, nr); d.Remaining != 93 {
+		t.Errorf("%d remain, want 93", d.Remaining)
+	}
+	if err := next.SaveQuotas(); err != nil {
+		t.Fatal(err)
+	}
+	s, _ := newQuotas(t, "2026-11-25 13:00:00", file)
+	k, r = quota(t, s, Day, 100)
+	if d := take(t, s, k, r); d.Remaining != 92 {
+		t.Errorf("after another restart %d remain, want 92", d.Remaining)
+	}
+}
+
 func TestQuotaFileDamaged(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "quotas.json")

@@ -187,7 +187,7 @@ func (s *Store) SaveQuotas() error {
 	k := &s.kept
 	k.saving.Lock()
 	defer k.saving.Unlock()
-	if k.path == "" || !k.unsynced.Swap(false) {
+	if k.path == "" || !k.unsynced.Swap(false) && !k.dirty.Load() {
 		return nil
 	}
 	k.dirty.Store(false)
