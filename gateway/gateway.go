@@ -128,6 +128,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	former := g.snapshot.Load()
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
+	g.engines.WAF.Show(inspectionModes(c))
 	g.observer.Use(logs, next.trusted)
 	g.snapshot.Store(next)
 	g.certs.Activate(next.certs)
@@ -143,6 +144,20 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 		g.sockets.warnUnused(g.log)
 	}
 	return nil
+}
+
+// inspectionModes is how each route is inspected.
+func inspectionModes(c *config.Config) map[string]string {
+	modes := map[string]string{}
+	for _, s := range c.Services {
+		for _, r := range s.Routes {
+			modes[r.Name] = "off"
+			if w := r.Policy.Chain.WAF; w != nil && w.Mode != "" {
+				modes[r.Name] = w.Mode
+			}
+		}
+	}
+	return modes
 }
 
 // closeUnwanted stops accepting on sockets that c does not name.
