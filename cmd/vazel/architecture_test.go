@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"middleware"},
 	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache"},
 	{"certs", "dashboards"},
-	{"config/unit"},
+	{"config/unit", "gateway/freeport"},
 }
 
 // doors lists who may import a large library.
