@@ -3,6 +3,7 @@
 import * as d from '@grafana/grafana-foundation-sdk/dashboard';
 import * as common from '@grafana/grafana-foundation-sdk/common';
 import { DataqueryBuilder } from '@grafana/grafana-foundation-sdk/prometheus';
+import { DataqueryBuilder as LokiQuery } from '@grafana/grafana-foundation-sdk/loki';
 import { PanelBuilder as TimeSeries } from '@grafana/grafana-foundation-sdk/timeseries';
 import { PanelBuilder as Stat } from '@grafana/grafana-foundation-sdk/stat';
 import { PanelBuilder as BarGauge } from '@grafana/grafana-foundation-sdk/bargauge';
@@ -10,6 +11,7 @@ import { PanelBuilder as Table } from '@grafana/grafana-foundation-sdk/table';
 import { PanelBuilder as Text } from '@grafana/grafana-foundation-sdk/text';
 
 const source = { type: 'prometheus', uid: '${datasource}' };
+const loki = { type: 'loki', uid: '${loki}' };
 const fill = (expr) => expr.replaceAll('@', 'job=~"$job",instance=~"$instance"').replace(/\s+/g, ' ').trim();
 const query = (expr, legend, i, kind) => {
   const q = new DataqueryBuilder().expr(fill(expr)).refId(String.fromCharCode(65 + i)).datasource(source);
@@ -89,12 +91,23 @@ export const table = (o) => {
   if (o.sort) p.sortBy([new common.TableSortByFieldStateBuilder().displayName(o.sort[0]).desc(o.sort[1] === 'desc')]);
   return [p, o.empty];
 };
+// Lines of a log as a table: labels, found by json, are the columns.
+export const lines = (o) => {
+  const p = base(new Table(), { unit: 'short', ...o }, 24, 8).cellHeight('sm').datasource(loki)
+    .withTarget(new LokiQuery().expr(o.q).refId('A').queryType('range').maxLines(o.most).datasource(loki))
+    .withTransformation({ id: 'extractFields', options: { source: 'labels', format: 'json', replace: true, keepTime: true } })
+    .withTransformation({ id: 'filterFieldsByName', options: { include: { names: ['Time', ...Object.keys(o.labels)] } } })
+    .withTransformation({ id: 'organize', options: { indexByName: Object.fromEntries(['Time', ...Object.keys(o.labels)].map((n, i) => [n, i])), renameByName: o.labels } });
+  return [p, o.empty];
+};
 export const good = (text) => [new Text().title('What good looks like · Как изглежда добре').description('What this page shows when nothing is wrong.')
   .mode('markdown').content(text).span(24).height(3)];
 
-export const choice = (name, label, q) => new d.QueryVariableBuilder(name).label(label).datasource(source)
-  .query({ query: fill(q), refId: 'Variable', qryType: 1 }).definition(fill(q)).refresh(2).sort(1).multi(true).includeAll(true).allValue('.*')
+export const choice = (name, label, q, all = '.*') => new d.QueryVariableBuilder(name).label(label).datasource(source)
+  .query({ query: fill(q), refId: 'Variable', qryType: 1 }).definition(fill(q)).refresh(2).sort(1).multi(true).includeAll(true).allValue(all)
   .current({ selected: true, text: ['All'], value: ['$__all'] });
+
+export const textbox = (name, label) => new d.TextBoxVariableBuilder(name).label(label).defaultValue('');
 
 const mark = (name, color, expr, text, atValue) => {
   const a = new d.AnnotationQueryBuilder().name(name).datasource(source).enable(true).iconColor(color).expr(fill(expr)).titleFormat(name).textFormat(text).step('15s');
@@ -108,11 +121,12 @@ export function dashboard(page) {
     .link(new d.DashboardLinkBuilder('Vazel').type('dashboards').tags(['vazel']).keepTime(true).includeVars(true).asDropdown(false))
     .link(new d.DashboardLinkBuilder('Runbooks').type('link').icon('doc').url('https://github.com/vazel-gateway/vazel/tree/main/docs/runbooks').targetBlank(true))
     .withVariable(new d.DatasourceVariableBuilder('datasource').label('Prometheus').type('prometheus').current({ selected: true, text: 'default', value: 'default' }))
-    .withVariable(choice('job', 'Job · Задача', 'label_values(vazel_build_info, job)'))
-    .withVariable(choice('instance', 'Node · Възел', 'label_values(vazel_build_info{job=~"$job"}, instance)'))
+    .withVariable(choice('job', 'Job · Задача', 'label_values(vazel_build_info, job)', '.+'))
+    .withVariable(choice('instance', 'Node · Възел', 'label_values(vazel_build_info{job=~"$job"}, instance)', '.+'))
     .annotation(mark('Reload · Нова конфигурация', 'blue', 'vazel_config_last_reload_success_timestamp_seconds{@} * 1000', '{{instance}}', true))
     .annotation(mark('Posture · Промяна на защитата', 'orange',
       '(vazel_inspection_mode_info{@} unless on (instance, route, mode) vazel_inspection_mode_info{@} offset 1m) or (vazel_revocation_mode_info{@} unless on (instance, ca, mode) vazel_revocation_mode_info{@} offset 1m)', '{{route}}{{ca}}: {{mode}}'));
+  if (page.loki) b.withVariable(new d.DatasourceVariableBuilder('loki').label('Loki').type('loki').current({ selected: true, text: 'default', value: 'default' }));
   for (const v of page.variables ?? []) b.withVariable(v);
   const empty = {};
   page.panels.forEach(([p, reason], i) => {
@@ -122,6 +136,15 @@ export function dashboard(page) {
   });
   const out = b.build();
   // Not read by Grafana: the reason why a panel may have no data, by its id.
-  for (const p of out.panels) if (empty[p.id]) p.description += ` Empty: ${empty[p.id]}.`;
+  for (const p of out.panels) {
+    if (empty[p.id]) p.description += ` Empty: ${empty[p.id]}.`;
+    if (page.loki && p.type !== 'text') askLoki(p);
+  }
   return out;
+}
+
+// askLoki turns the queries of a panel that were written for Prometheus to Loki.
+function askLoki(p) {
+  p.datasource = loki;
+  p.targets = p.targets.map((t) => (t.datasource === loki ? t : { expr: t.expr, legendFormat: t.legendFormat, refId: t.refId, queryType: t.instant ? 'instant' : 'range', datasource: loki }));
 }
