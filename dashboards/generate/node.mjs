@@ -2,7 +2,7 @@
 import { bad, bars, choice, curves, good, low, number, table, worse, yes } from './panels.mjs';
 
 const R = 'route=~"$route"';
-const outcome = (o) => `sum by (route) (increase(vazel_inspection_requests_total{@,${R},outcome="${o}"}[$__range]))`;
+const outcome = (o) => `sum by (route) (increase(vazel_inspection_requests_total{@,${R},outcome="${o}"}[$__range])) or sum by (route) (0 * vazel_inspection_mode_info{@,${R}})`;
 export const inspection = {
   uid: 'vazel-inspection', title: 'Inspection · Инспекция', about: 'What inspection stops, what it would stop, and whether it hurts real users.',
   variables: [choice('route', 'Route · Маршрут', 'label_values(vazel_inspection_mode_info{@}, route)')],
