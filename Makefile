@@ -51,7 +51,7 @@ fuzz: ## fuzz each target for FUZZ (5s)
 	      || { cat "$$out"; exit 1; }; \
 	  done; done
 
-e2e: ## run the program against real components (nginx, MapServer, testssl.sh, Chromium, OpenSSL, wrk, h2load, h2spec, curl)
+e2e: ## run the program against real components (nginx, MapServer, testssl.sh, Chromium, OpenSSL, Prometheus, wrk, h2load, h2spec, curl)
 	$(GO) test -tags e2e -count=1 -run E2E -timeout 15m ./cmd/vazel
 
 bench: ## Go benchmarks of the request path
