@@ -405,9 +405,9 @@ func cmdLogged(ts *testscript.TestScript, neg bool, args []string) {
 
 // cmdSignal sends a signal to what runs in the background.
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
-	sig, ok := map[string]os.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}[strings.Join(args, " ")]
+	sig, ok := map[string]os.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}[strings.Join(args, " ")]
 	if !ok || neg {
-		ts.Fatalf("usage: signal TERM|HUP")
+		ts.Fatalf("usage: signal TERM|HUP|KILL")
 	}
 	for _, c := range ts.BackgroundCmds() {
 		ts.Check(c.Process.Signal(sig))
