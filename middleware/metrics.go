@@ -74,8 +74,8 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	// Classic buckets are few, since each is a series of every route: the bounds of
 	// objectives (1 s, and 3, 5, 10 and 30 s of INSPIRE), and what is fast. Native
 	// histograms have the rest.
-	durations := []float64{.005, .025, .1, .25, 1, 3, 5, 10, 30}
-	perRoute := len(durations) + 3 + 2 // with +Inf, sum and count; a share of the route's other metrics
+	durations := []float64{.005, .025, .1, .25, .5, 1, 3, 5, 10, 30}
+	perRoute := len(durations) + 3 + 1 // with +Inf, sum and count; a share of the route's other metrics
 
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)

@@ -23,7 +23,7 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
-	buckets := []float64{.005, .025, .1, .25, 1, 3, 5, 10, 30}
+	buckets := []float64{.005, .025, .1, .25, .5, 1, 3, 5, 10, 30}
 	m := &metrics{
 		requests:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_upstream_requests_total", Help: "Attempts to have a request answered by an upstream, by class of status; error if there was no response."}, []string{"upstream", "code_class"}),
 		firstByte: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "vazel_upstream_first_byte_duration_seconds", Help: "Time from sending a request until the upstream's response head was there.", Buckets: buckets, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100}, []string{"upstream"}),
