@@ -22,8 +22,8 @@ function series({ target, data }) {
   return data.result.map(({ metric, values, value }) => {
     const by = new Map((values ?? [value]).map(([t, v]) => [Math.round(t), number(v)]));
     const times = value ? [...by.keys()] : [];
-    const every = target.datasource.type === 'loki' ? step * 5 : step;
-    if (!value) for (let t = from; t <= to; t += every) times.push(t);
+    if (!value && target.datasource.type === 'loki') times.push(...by.keys());
+    else if (!value) for (let t = from; t <= to; t += step) times.push(t);
     return toDataFrame({ refId: target.refId, fields: [
       { name: 'Time', type: FieldType.time, values: times.map((t) => t * 1000) },
       { name: 'Value', type: FieldType.number, labels: metric, config: { displayNameFromDS: named(target.legendFormat, metric) }, values: times.map((t) => by.get(t) ?? null) },
@@ -139,7 +139,7 @@ function Panel({ panel, ready }) {
     <PanelChrome title={panel.title} description={panel.type === 'text' ? undefined : panel.description} width={width} height={height}>
       {(innerWidth, innerHeight) => <div style={{ position: 'relative', width: innerWidth, height: innerHeight, overflow: 'hidden' }}>
         <Body panel={panel} width={innerWidth} height={innerHeight} ready={ready} />
-        {panel.type === 'timeseries' && <Marks width={innerWidth} height={innerHeight} />}
+        {panel.type === 'timeseries' && answers[panel.id].some((a) => a.data.result.length > 0) && <Marks width={innerWidth} height={innerHeight} />}
       </div>}
     </PanelChrome>
   </div>;

@@ -59,35 +59,41 @@ export const curves = (o) => {
   return [p, o.empty];
 };
 export const bars = (o) => {
-  const p = base(new BarGauge(), { th: plain, min: 0, ...o }, 12, 8).orientation('horizontal').displayMode('basic')
+  const p = base(new BarGauge(), { th: ['blue'], min: 0, ...o }, 12, 8).orientation('horizontal').displayMode('basic')
     .reduceOptions(new common.ReduceDataOptionsBuilder().calcs(['lastNotNull']).fields('').values(false));
   queries(p, o, 'instant');
   return [p, o.empty];
 };
-// columns: [label or query, name in words, {unit, th, decimals, mappings, width}]
+const widths = (p, all) => Object.entries(all ?? {}).forEach(([name, width]) => p.overrideByName(name, [{ id: 'custom.width', value: width }]));
+
+// values: [query, name in words, {unit, th, decimals, mappings, width}]; without a name
+// it only brings the labels. after: labels that stand behind the values.
 export const table = (o) => {
-  const p = base(new Table(), { unit: 'short', ...o }, 24, 8).cellHeight('sm');
+  const p = base(new Table(), { unit: 'locale', ...o }, 24, 8).cellHeight('sm');
   const values = o.values.map(([expr, name, f]) => ({ expr, name, f: f ?? {} }));
   values.forEach((v, i) => p.withTarget(query(v.expr, '', i, 'table')));
   if (values.length > 1) p.withTransformation({ id: 'merge', options: {} });
   const labels = Object.entries(o.labels);
+  const after = Object.entries(o.after ?? {});
   const value = (i) => (values.length > 1 ? `Value #${String.fromCharCode(65 + i)}` : 'Value');
-  const order = [...labels.map(([l]) => l), ...values.map((_, i) => value(i))];
+  const order = [...labels.map(([l]) => l), ...values.map((_, i) => value(i)), ...after.map(([l]) => l)];
   p.withTransformation({
     id: 'organize',
     options: {
       excludeByName: { Time: true, ...Object.fromEntries(values.flatMap((v, i) => (v.name ? [] : [[value(i), true]]))) },
       indexByName: Object.fromEntries(order.map((n, i) => [n, i])),
-      renameByName: Object.fromEntries([...labels, ...values.map((v, i) => [value(i), v.name]).filter(([, n]) => n)]),
+      renameByName: Object.fromEntries([...labels, ...after, ...values.map((v, i) => [value(i), v.name]).filter(([, n]) => n)]),
     },
   });
   values.forEach(({ name, f }) => {
     if (!name) return;
-    const props = [{ id: 'unit', value: f.unit ?? 'short' }, { id: 'decimals', value: f.decimals ?? 0 }];
+    const props = [{ id: 'unit', value: f.unit ?? 'locale' }, { id: 'decimals', value: f.decimals ?? 0 }];
     if (f.th) props.push({ id: 'thresholds', value: steps(f.th).build() }, { id: 'custom.cellOptions', value: { type: 'color-text' } });
     if (f.mappings) props.push({ id: 'mappings', value: f.mappings }, { id: 'custom.cellOptions', value: { type: 'color-text' } });
+    if (f.width) props.push({ id: 'custom.width', value: f.width });
     p.overrideByName(name, props);
   });
+  widths(p, o.widths);
   if (o.sort) p.sortBy([new common.TableSortByFieldStateBuilder().displayName(o.sort[0]).desc(o.sort[1] === 'desc')]);
   return [p, o.empty];
 };
@@ -98,10 +104,11 @@ export const lines = (o) => {
     .withTransformation({ id: 'extractFields', options: { source: 'labels', format: 'json', replace: true, keepTime: true } })
     .withTransformation({ id: 'filterFieldsByName', options: { include: { names: ['Time', ...Object.keys(o.labels)] } } })
     .withTransformation({ id: 'organize', options: { indexByName: Object.fromEntries(['Time', ...Object.keys(o.labels)].map((n, i) => [n, i])), renameByName: o.labels } });
+  widths(p, { Time: 190, ...o.widths });
   return [p, o.empty];
 };
-export const good = (text) => [new Text().title('What good looks like · Как изглежда добре').description('What this page shows when nothing is wrong.')
-  .mode('markdown').content(text).span(24).height(3)];
+export const good = (text, translated) => [new Text().title('What good looks like · Как изглежда добре').description('What this page shows when nothing is wrong.')
+  .mode('markdown').content(`${text}\n\n${translated}`).span(24).height(4)];
 
 export const choice = (name, label, q, all = '.*') => new d.QueryVariableBuilder(name).label(label).datasource(source)
   .query({ query: fill(q), refId: 'Variable', qryType: 1 }).definition(fill(q)).refresh(2).sort(1).multi(true).includeAll(true).allValue(all)
@@ -139,6 +146,7 @@ export function dashboard(page) {
   for (const p of out.panels) {
     if (empty[p.id]) p.description += ` Empty: ${empty[p.id]}.`;
     if (page.loki && p.type !== 'text') askLoki(p);
+    if (p.type === 'table') p.fieldConfig.defaults.custom.wrapHeaderText = true; // headers in two languages; the builder does not know it yet
   }
   return out;
 }
