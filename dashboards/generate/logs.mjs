@@ -6,11 +6,11 @@ import { bars, choice, curves, good, lines, textbox } from './panels.mjs';
 const access = '{job=~"$job",instance=~"$instance"} | json | event_dataset="vazel.access" | vazel_organization=~"$organization"';
 const denied = `${access} | vazel_decision="deny"`;
 const count = (by, q, window) => `sum by (${by}) (count_over_time(${q} [${window}]))`;
-const who = { vazel_organization: 'Organization · Организация', vazel_claimed_organization: 'Named by the certificate · Според сертификата' };
+const who = { vazel_organization: 'Organization · Организация', vazel_claimed_organization: 'Claimed · По сертификат' };
 const what = { http_request_method: 'Method · Метод', url_domain: 'Host · Хост', url_path: 'Path · Път', http_response_status_code: 'Status · Статус' };
 const why = { vazel_denied_by: 'Refused by · Отказано от', vazel_reason: 'Reason · Причина', vazel_detail: 'Detail · Подробности' };
 const number = { event_id: 'Incident · Инцидент' };
-const widths = { 'Incident · Инцидент': 280 };
+const widths = { 'Incident · Инцидент': 300, 'Method · Метод': 85, 'Status · Статус': 85 };
 
 export const investigation = {
   uid: 'vazel-investigation', title: 'Investigation · Разследване', about: 'From the incident number that a caller sends to who, what and why. Needs Loki with the access log under the labels job and instance of Prometheus.',
@@ -22,7 +22,7 @@ export const investigation = {
     lines({ title: 'The incident · Инцидентът', about: 'The request with the incident number, or all requests of the trace, from the head of this page.', h: 6, labels: { ...number, ...who, ...what, ...why, vazel_route: 'Route · Маршрут', client_address: 'Network · Мрежа', trace_id: 'Trace · Следа' }, most: 50, widths,
       q: '{job=~"$job",instance=~"$instance"} |~ "$incident" |~ "$trace" | json | event_dataset="vazel.access" | event_id="$incident" or trace_id="$trace"', empty: 'no incident number was given' }),
     curves({ title: 'Refusals by reason · Откази по причина', about: 'Refused requests by reason; docs/errors.md explains each.', unit: 'short', stack: true, empty: 'nothing was refused', q: [[count('vazel_reason', denied, '$__auto'), '{{vazel_reason}}']] }),
-    curves({ title: 'Refusals by organization · Откази по организации', about: 'Refused requests by proven organization; without a name: none was proven.', unit: 'short', stack: true, empty: 'nothing was refused', q: [[count('vazel_organization', denied, '$__auto'), '{{vazel_organization}}']] }),
+    curves({ title: 'Refusals by organization · Откази по организации', about: 'Refused requests by proven organization; without a name: none was proven.', unit: 'short', stack: true, empty: 'nothing was refused', q: [[count('vazel_organization', denied, '$__auto'), 'organization · организация: {{vazel_organization}}']] }),
     bars({ title: 'Most refused routes · Маршрути с най-много откази', about: 'In the selected time, with the policy that refused.', unit: 'short', decimals: 0, empty: 'nothing was refused', q: [[`topk(10, ${count('vazel_route, vazel_denied_by', denied, '$__range')})`, '{{vazel_route}}: {{vazel_denied_by}}']] }),
     bars({ title: 'Most refused networks · Мрежи с най-много откази', about: 'In the selected time. The access log cuts addresses to /24 and /48; the security log has them whole.', unit: 'short', decimals: 0, empty: 'nothing was refused', q: [[`topk(10, ${count('client_address', denied, '$__range')})`, '{{client_address}}']] }),
     lines({ title: 'Last refused requests · Последни откази', about: 'The newest 200.', h: 10, labels: { ...number, ...who, ...what, ...why, client_address: 'Network · Мрежа' }, most: 200, widths, q: denied, empty: 'nothing was refused' }),

@@ -108,7 +108,7 @@ export const lines = (o) => {
   return [p, o.empty];
 };
 export const good = (text, translated) => [new Text().title('What good looks like · Как изглежда добре').description('What this page shows when nothing is wrong.')
-  .mode('markdown').content(`${text}\n\n${translated}`).span(24).height(4)];
+  .mode('markdown').content(`${text}\n\n${translated}`).span(24).height(text.length > 180 ? 5 : 4)];
 
 export const choice = (name, label, q, all = '.*') => new d.QueryVariableBuilder(name).label(label).datasource(source)
   .query({ query: fill(q), refId: 'Variable', qryType: 1 }).definition(fill(q)).refresh(2).sort(1).multi(true).includeAll(true).allValue(all)
@@ -146,7 +146,7 @@ export function dashboard(page) {
   for (const p of out.panels) {
     if (empty[p.id]) p.description += ` Empty: ${empty[p.id]}.`;
     if (page.loki && p.type !== 'text') askLoki(p);
-    if (p.type === 'table') p.fieldConfig.defaults.custom.wrapHeaderText = true; // headers in two languages; the builder does not know it yet
+    if (p.type === 'table') Object.assign(p.fieldConfig.defaults.custom, { minWidth: page.loki ? 105 : 80, wrapHeaderText: true }); // the builder does not know the second yet
   }
   return out;
 }
