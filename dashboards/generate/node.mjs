@@ -60,7 +60,7 @@ export const gateway = {
     number({ title: 'Panics · Паники', about: 'Bugs that were caught in the selected time; the log has the stack.', unit: 'short', decimals: 0, spark: false, th: bad(), q: [['sum(increase(vazel_panics_total{@}[$__range]))']] }),
     table({ title: 'Configuration files · Файлове', about: 'Whether each file is in force as it is on disk. no: it has a mistake, and its last good version is in force; vazel check says what is wrong.', w: 12, labels: { instance: 'Node · Възел', file: 'File · Файл' }, sort: ['In force · В сила', 'asc'],
       values: [['min by (instance, file) (vazel_config_file_valid{@})', 'In force · В сила', { mappings: [yes] }]] }),
-    table({ title: 'Configured · Конфигурирано', about: 'Reloads in the selected time and what is configured.', w: 12, labels: { instance: 'Node · Възел' },
+    table({ title: 'Configured · Конфигурирано', about: 'Reloads in the selected time and what is configured.', w: 12, labels: { instance: 'Node · Възел' }, widths: { 'Node · Възел': 150 },
       values: [['sum by (instance) (increase(vazel_config_reloads_total{@,result="success"}[$__range]))', 'Reloads · Презареждания'], ['sum by (instance) (increase(vazel_config_reloads_total{@,result="failure"}[$__range]))', 'Refused · Отказани', { th: bad() }],
         ['sum by (instance) (vazel_config_objects{@,kind="services"})', 'Services · Услуги'], ['sum by (instance) (vazel_config_objects{@,kind="routes"})', 'Routes · Маршрути'], ['sum by (instance) (vazel_config_objects{@,kind="organizations"})', 'Organizations · Организации']] }),
     curves({ title: 'Processor · Процесор', about: 'Processors in use, by node.', unit: 'short', q: [['sum by (instance) (rate(process_cpu_seconds_total{@}[$__rate_interval]))', '{{instance}}']] }),

@@ -80,7 +80,7 @@ export const table = (o) => {
   p.withTransformation({
     id: 'organize',
     options: {
-      excludeByName: { Time: true, ...Object.fromEntries(values.flatMap((v, i) => (v.name ? [] : [[value(i), true]]))) },
+      excludeByName: { Time: true, ...Object.fromEntries((o.hidden ?? []).map((l) => [l, true])), ...Object.fromEntries(values.flatMap((v, i) => (v.name ? [] : [[value(i), true]]))) },
       indexByName: Object.fromEntries(order.map((n, i) => [n, i])),
       renameByName: Object.fromEntries([...labels, ...after, ...values.map((v, i) => [value(i), v.name]).filter(([, n]) => n)]),
     },
@@ -108,7 +108,7 @@ export const lines = (o) => {
   return [p, o.empty];
 };
 export const good = (text, translated) => [new Text().title('What good looks like · Как изглежда добре').description('What this page shows when nothing is wrong.')
-  .mode('markdown').content(`${text}\n\n${translated}`).span(24).height(text.length > 180 ? 5 : 4)];
+  .mode('markdown').content(`${text}\n\n${translated}`).span(24).height(text.length > 215 ? 5 : 4)];
 
 export const choice = (name, label, q, all = '.*') => new d.QueryVariableBuilder(name).label(label).datasource(source)
   .query({ query: fill(q), refId: 'Variable', qryType: 1 }).definition(fill(q)).refresh(2).sort(1).multi(true).includeAll(true).allValue(all)
@@ -132,7 +132,7 @@ export function dashboard(page) {
     .withVariable(choice('instance', 'Node · Възел', 'label_values(vazel_build_info{job=~"$job"}, instance)', '.+'))
     .annotation(mark('Reload · Нова конфигурация', 'blue', 'vazel_config_last_reload_success_timestamp_seconds{@} * 1000', '{{instance}}', true))
     .annotation(mark('Posture · Промяна на защитата', 'orange',
-      '(vazel_inspection_mode_info{@} unless on (instance, route, mode) vazel_inspection_mode_info{@} offset 1m) or (vazel_revocation_mode_info{@} unless on (instance, ca, mode) vazel_revocation_mode_info{@} offset 1m)', '{{route}}{{ca}}: {{mode}}'));
+      '(vazel_inspection_mode_info{@} unless on (instance, route, mode) last_over_time(vazel_inspection_mode_info{@}[5m] offset 1m)) or (vazel_revocation_mode_info{@} unless on (instance, ca, mode) last_over_time(vazel_revocation_mode_info{@}[5m] offset 1m))', '{{route}}{{ca}}: {{mode}}'));
   if (page.loki) b.withVariable(new d.DatasourceVariableBuilder('loki').label('Loki').type('loki').current({ selected: true, text: 'default', value: 'default' }));
   for (const v of page.variables ?? []) b.withVariable(v);
   const empty = {};

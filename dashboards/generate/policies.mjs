@@ -5,7 +5,7 @@ const end = 'vazel_certificate_not_after_timestamp_seconds';
 const left = (kind) => `min by (kind, name) (${end}{@,kind=~"${kind}"} - time())`;
 const quantile = (q, metric, by) => `histogram_quantile(${q}, sum by (le${by}) (rate(${metric}_bucket{@}[$__rate_interval])))`;
 const calendar = (o) => table({ ...o,
-  labels: { ...(o.kinds ? { kind: 'Kind · Вид' } : {}), name: o.named }, after: { issuer: 'Issuer · Издател', serial: 'Serial · Номер' }, widths: o.kinds ? { 'Kind · Вид': 80 } : {}, sort: ['Left · Остават', 'asc'],
+  labels: { ...(o.kinds ? { kind: 'Kind · Вид' } : {}), name: o.named }, hidden: o.kinds ? [] : ['kind'], after: { issuer: 'Issuer · Издател', serial: 'Serial · Номер' }, widths: o.kinds ? { 'Kind · Вид': 80 } : {}, sort: ['Left · Остават', 'asc'],
   values: [[`${left(o.kind)} * on (kind, name) group_left(issuer, serial) max by (kind, name, issuer, serial) (vazel_certificate_info{@})`, 'Left · Остават', { unit: 's', decimals: 1, th: low(3 * 86400, 21 * 86400), width: 110 }],
     [`min by (kind, name) (${end}{@,kind=~"${o.kind}"}) * 1000 * on (kind, name) group_left(issuer, serial) max by (kind, name, issuer, serial) (vazel_certificate_info{@})`, 'Ends · Изтича', { unit: 'dateTimeAsIso', width: 170 }]] });
 
@@ -80,9 +80,9 @@ export const upstreams = {
     table({ title: 'Whose fault · По чия вина', about: 'Requests with 5xx in the selected time by code. 502: not reached or nonsense; 503: no healthy server, overload or audit; 504: too slow; 500: the upstream, or a bug.', w: 12, labels: { route: 'Route · Маршрут', code: 'Status · Статус' }, empty: 'no request ended with 5xx', sort: ['Requests · Заявки', 'desc'],
       values: [['sum by (route, code) (increase(vazel_http_requests_total{@,code=~"5..",route=~"($upstream)(/.*)?"}[$__range])) > 0', 'Requests · Заявки']] }),
     table({ title: 'Servers · Сървъри', about: 'Each server of each upstream: chosen for requests or not, and its health checks in the selected time.', w: 12, labels: { upstream: 'Service · Услуга', server: 'Server · Сървър' }, widths: { 'Service · Услуга': 190, 'Server · Сървър': 170 },
-      values: [[`min by (upstream, server) (vazel_upstream_server_healthy{@,${U}})`, 'In use · В употреба', { mappings: [yes] }], [`sum by (upstream, server) (increase(vazel_upstream_health_checks_total{@,${U},result="success"}[$__range]))`, 'Checks passed · Успешни проверки'], [`sum by (upstream, server) (increase(vazel_upstream_health_checks_total{@,${U},result!="success"}[$__range]))`, 'Checks failed · Неуспешни проверки', { th: bad() }]] }),
+      values: [[`min by (upstream, server) (vazel_upstream_server_healthy{@,${U}})`, 'In use · В употреба', { mappings: [yes] }], [`sum by (upstream, server) (increase(vazel_upstream_health_checks_total{@,${U},result="success"}[$__range]))`, 'Passed · Успешни'], [`sum by (upstream, server) (increase(vazel_upstream_health_checks_total{@,${U},result!="success"}[$__range]))`, 'Failed · Неуспешни', { th: bad() }]] }),
     curves({ title: 'Retries · Повторни опити', about: 'Requests sent again; budget_exhausted: not sent, because too many failed.', unit: 'ops', q: [[`sum by (result) (rate(vazel_upstream_retries_total{@,${U}}[$__rate_interval]))`, '{{result}}']] }),
     curves({ title: 'Connections to upstreams · Връзки към услугите', about: 'Open HTTP/1.1 connections: in use, and kept for later.', unit: 'short', q: [[`sum by (state) (vazel_upstream_connections_open{@,${U}})`, '{{state}}']] }),
-    bars({ title: 'Time to connect · Време за свързване', about: '95 of 100 connections are made by then, TLS included.', w: 24, h: 6, unit: 's', th: plain, q: [[`histogram_quantile(0.95, sum by (le, upstream) (increase(vazel_upstream_connect_duration_seconds_bucket{@,${U}}[$__range]))) > 0`, '{{upstream}}']] }),
+    bars({ title: 'Time to connect · Време за свързване', about: '95 of 100 connections are made by then, TLS included.', w: 24, h: 6, empty: 'no new connection was needed', unit: 's', th: plain, q: [[`histogram_quantile(0.95, sum by (le, upstream) (increase(vazel_upstream_connect_duration_seconds_bucket{@,${U}}[$__range]))) > 0`, '{{upstream}}']] }),
   ],
 };
