@@ -132,6 +132,8 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
 	g.engines.Buffers.SetMost(int64(c.Limits.BufferMemory))
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
+	g.metrics.fit(c)
+	g.engines.WAF.Show(inspectionModes(c))
 	g.observer.Use(logs, next.trusted)
 	g.snapshot.Store(next)
 	g.certs.Activate(next.certs)
@@ -147,6 +149,20 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 		g.sockets.settleUnused(g.log)
 	}
 	return nil
+}
+
+// inspectionModes is how each route is inspected.
+func inspectionModes(c *config.Config) map[string]string {
+	modes := map[string]string{}
+	for _, s := range c.Services {
+		for _, r := range s.Routes {
+			modes[r.Name] = "off"
+			if w := r.Policy.Chain.WAF; w != nil && w.Mode != "" {
+				modes[r.Name] = w.Mode
+			}
+		}
+	}
+	return modes
 }
 
 // closeUnwanted stops accepting on sockets that c does not name.
