@@ -80,4 +80,4 @@ dist: ## static binaries with checksums in dist/
 	cd dist && sha256sum * > SHA256SUMS
 
 clean: ## remove what was built
-	rm -rf bin dist .dev
+	rm -rf bin dist .dev dashboards/generate/node_modules
