@@ -27,6 +27,7 @@ var layers = [][]string{
 	{"middleware"},
 	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache"},
 	{"certs", "dashboards"},
+	{"certs/fetch"},
 	{"config/unit"},
 }
 
