@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"config"},
 	{"gateway/proxy"},
 	{"middleware"},
-	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache"},
+	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache", "middleware/addresses"},
 	{"certs", "dashboards"},
 	{"certs/fetch"},
 	{"config/unit"},
