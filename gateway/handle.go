@@ -22,6 +22,9 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "request without a known connection", Close: true})
 		return
 	}
+	if g.refusedByNetwork(w, r, snap.deny) {
+		return
+	}
 	if l := snap.listens[c.Listener]; l != nil && l.altSvc != nil && c.Protocol != "h3" {
 		w.Header()["Alt-Svc"] = l.altSvc
 	}
@@ -126,6 +129,8 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, snap *snapshot, 
 		found, allowed := svc.find(r, t)
 		switch {
 		case found != nil:
+		case g.refusedByNetwork(w, r, svc.networks):
+			return nil, nil
 		case svc.callers != nil && !svc.anonymous && !svc.callers[rec.Organization]:
 			// Which paths a service has is nobody's business but its callers'.
 			middleware.DenyIdentity(w, r, g.metrics.requests)
@@ -179,6 +184,9 @@ func (g *Gateway) reject(w http.ResponseWriter, r *http.Request, status int, d m
 func (g *Gateway) redirect(w http.ResponseWriter, r *http.Request) {
 	rec := middleware.RecordOf(r.Context())
 	snap := g.snapshot.Load()
+	if g.refusedByNetwork(w, r, snap.deny) {
+		return
+	}
 	if m := h1.MalformedOf(r.Context()); m != nil {
 		g.reject(w, r, m.Status, middleware.Denial{By: "http", Reason: m.Reason, Detail: m.Detail, Close: true})
 		return

@@ -13,6 +13,7 @@ import (
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // service is what a host leads to.
@@ -22,10 +23,11 @@ type service struct {
 	// callers lists who is let in by at least one route; nil where nobody is
 	// asked for a certificate.
 	callers   map[string]bool
-	anonymous bool   // callers without a certificate may stay connected
-	grpc      bool   // its upstream can speak gRPC, whose streams may rest
-	byHeader  bool   // a route is chosen by header fields
-	rules     []rule // of each route
+	anonymous bool             // callers without a certificate may stay connected
+	grpc      bool             // its upstream can speak gRPC, whose streams may rest
+	byHeader  bool             // a route is chosen by header fields
+	rules     []rule           // of each route
+	networks  *addresses.Rules // of what no route takes
 
 	prefix map[string][]*route // by decoded path prefix, without trailing slash; "" is the root
 	exact  map[string][]*route // by decoded path

@@ -14,18 +14,21 @@ import (
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // snapshot is everything that one configuration decides. It is immutable; a
 // request uses the one that it found when it came.
 type snapshot struct {
-	config  *config.Config
-	certs   *certs.Set
-	hosts   hosts
-	pools   []*proxy.Pool
-	listens map[string]*listen // by configured address
-	trusted []netip.Prefix
-	rights  map[string]uint64 // by organization, "" for nobody: of everything that it may send where identity counts
+	config    *config.Config
+	certs     *certs.Set
+	hosts     hosts
+	pools     []*proxy.Pool
+	listens   map[string]*listen // by configured address
+	trusted   []netip.Prefix
+	addresses *addresses.Book
+	deny      *addresses.Rules  // of connections
+	rights    map[string]uint64 // by organization, "" for nobody: of everything that it may send where identity counts
 }
 
 // listen is one configured address.
@@ -58,12 +61,18 @@ func (g *Gateway) build(c *config.Config) (*snapshot, error) {
 		s.trusted = append(s.trusted, p.Prefix)
 	}
 	var err error
+	if s.addresses, err = g.networks.Build(c.AddressSets); err != nil {
+		return nil, err
+	}
+	if s.deny, err = s.addresses.Rules(c.DenyFrom, nil); err != nil {
+		return nil, err
+	}
 	if s.certs, err = g.certs.Build(TrustOf(c)); err != nil {
 		return nil, err
 	}
 	everybody := slices.Sorted(maps.Keys(c.Callers))
 	for _, sc := range c.Services {
-		svc, pool, err := g.buildService(c, sc, everybody)
+		svc, pool, err := g.buildService(c, sc, everybody, s.addresses)
 		if err != nil {
 			return nil, fmt.Errorf("service %q: %w", sc.Name, err)
 		}
@@ -160,7 +169,7 @@ func (g *Gateway) newListen(c config.Listen) *listen {
 	return l
 }
 
-func (g *Gateway) buildService(c *config.Config, sc *config.Service, everybody []string) (*service, *proxy.Pool, error) {
+func (g *Gateway) buildService(c *config.Config, sc *config.Service, everybody []string, networks *addresses.Book) (*service, *proxy.Pool, error) {
 	var pool *proxy.Pool
 	if len(sc.Upstreams) > 0 {
 		var err error
@@ -170,17 +179,20 @@ func (g *Gateway) buildService(c *config.Config, sc *config.Service, everybody [
 		}
 	}
 	svc, err := newService(sc, everybody, func(rc *config.Route, prefix string) (http.Handler, error) {
-		h, err := g.routeHandler(c, sc, rc, pool, prefix)
+		h, err := g.routeHandler(c, sc, rc, pool, prefix, networks)
 		if err != nil {
 			return nil, fmt.Errorf("route %q: %w", rc.Name, err)
 		}
 		return h, nil
 	})
+	if err == nil {
+		svc.networks, err = networks.Rules(sc.Policy.DenyFrom, sc.Policy.AllowFrom)
+	}
 	return svc, pool, err
 }
 
 // routeHandler makes what a route's requests pass, from its policies to the upstream.
-func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.Route, pool *proxy.Pool, prefix string) (http.Handler, error) {
+func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.Route, pool *proxy.Pool, prefix string, networks *addresses.Book) (http.Handler, error) {
 	if rc.Deny {
 		return http.HandlerFunc(deniedRoute), nil
 	}
@@ -197,7 +209,7 @@ func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.
 	}
 	env := middleware.Env{
 		Service: sc.Name, Route: rc.Name, RateLimitScope: sc.Name, ConcurrencyScope: sc.Name,
-		Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines,
+		Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines, Addresses: networks,
 	}
 	if rc.OwnRateLimit {
 		env.RateLimitScope = rc.Name
