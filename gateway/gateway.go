@@ -29,6 +29,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 	StateDir   string // for what must survive a restart; made if absent
 	Version    string
+	Inherited  *Inheritance // what was passed to the process; nil for nothing
 }
 
 // Gateway is the process: it lives until it is drained, while configurations
@@ -50,15 +51,17 @@ type Gateway struct {
 	serverLog  *log.Logger    // of net/http
 	served     sync.WaitGroup // connections from their acceptance on; those of HTTP/2 until their handshake is done
 	rehearsal  bool           // routes end before their upstreams
+	inherited  *Inheritance
 
 	base     context.Context // of every connection; ends after the drain
 	cancel   context.CancelFunc
 	stopping chan struct{} // closed when draining begins
 	stopOnce sync.Once
 
-	mu      sync.Mutex // serializes Apply and the drain
-	sockets sockets
-	closed  bool
+	mu         sync.Mutex // serializes Apply and the drain
+	sockets    sockets
+	closed     bool
+	handedOver bool // another process has the sockets
 }
 
 // New makes a Gateway. It opens nothing.
@@ -67,22 +70,22 @@ func New(o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.sockets.open = map[string]*socket{}
-	if g.sockets.inherited, err = inherit(); err != nil {
-		return nil, err
-	}
+	g.sockets = sockets{inherited: g.inherited, open: map[string]*socket{}}
 	return g, nil
 }
 
 // newGateway makes a Gateway without sockets.
 func newGateway(o Options) (*Gateway, error) {
 	g := &Gateway{log: o.Log, serverLog: newServerLog(o.Log), started: time.Now().UTC().Round(0), stopping: make(chan struct{})}
+	if g.inherited = o.Inherited; g.inherited == nil {
+		g.inherited = nothing()
+	}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	g.metrics = newMetrics(o.Registerer, o.Version)
 	g.certs = certs.NewManager(certs.Options{Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})
 	g.proxies = proxy.NewManager(proxy.Options{Log: o.Log.Named("upstream"), Registerer: o.Registerer})
 	var err error
-	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests}); err != nil {
+	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests, Share: g.inherited.FromProcess()}); err != nil {
 		return nil, err
 	}
 	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log})
@@ -121,9 +124,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	}
 
 	if err := g.engines.Audit.Open(c.AuditLog.Output); err != nil {
-		for _, s := range fresh {
-			s.closeNow()
-		}
+		g.sockets.giveUp(fresh)
 		g.observer.Discard(logs)
 		return err
 	}
@@ -146,7 +147,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 		g.replaced(former, next)
 		g.networksChanged()
 	} else {
-		g.sockets.warnUnused(g.log)
+		g.sockets.settleUnused(g.log)
 	}
 	return nil
 }
@@ -210,6 +211,9 @@ func (g *Gateway) drain() {
 	g.log.Info("draining", zap.Int("connections", g.conns.len()), zap.Duration("at_most", limit))
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	if g.handedOver {
+		g.retire(ctx, min(limit/2, patience))
+	}
 	for _, s := range g.sockets.open {
 		s.stopAccepting()
 	}
@@ -223,6 +227,32 @@ func (g *Gateway) drain() {
 	g.observer.Close()
 	g.engines.Close()
 	g.log.Info("drained")
+}
+
+// patience is how long connections stay open after another process took over:
+// their next requests, and handshakes that had begun, are answered here.
+const patience = 5 * time.Second
+
+// retire ends what can be ended without anybody noticing.
+func (g *Gateway) retire(ctx context.Context, most time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	g.conns.retire()
+	g.conns.waitEmpty(ctx)
+	for _, s := range g.sockets.open {
+		if s.quic == nil {
+			continue
+		}
+		select { // what came last is on its way to a connection
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+		break
+	}
+	for _, s := range g.sockets.open {
+		s.stopAccepting() // waits for handshakes
+	}
+	g.conns.waitEmpty(ctx)
 }
 
 // awaitServed waits, but not for long, until handlers have noticed that their

@@ -33,7 +33,7 @@ func (g *Gateway) serveH1(c *conn, h http.Handler, l *config.Limits, nc net.Conn
 		},
 		Panicked: func(v any) { g.log.Error("panic in a handler", zap.String("panic", fmt.Sprintf("%T", v))) },
 	}
-	c.end = s.End
+	c.end, c.retire = s.End, s.Retire
 	g.conns.add(c)
 	s.Serve(c.context(g.base), nc, cs)
 }

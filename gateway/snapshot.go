@@ -71,8 +71,12 @@ func (g *Gateway) build(c *config.Config) (*snapshot, error) {
 		return nil, err
 	}
 	everybody := slices.Sorted(maps.Keys(c.Callers))
+	shared := middleware.Env{Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines, Addresses: s.addresses}
+	if shared.Ceilings, err = middleware.NewCeilings(shared); err != nil {
+		return nil, err
+	}
 	for _, sc := range c.Services {
-		svc, pool, err := g.buildService(c, sc, everybody, s.addresses)
+		svc, pool, err := g.buildService(shared, sc, everybody)
 		if err != nil {
 			return nil, fmt.Errorf("service %q: %w", sc.Name, err)
 		}
@@ -169,7 +173,7 @@ func (g *Gateway) newListen(c config.Listen) *listen {
 	return l
 }
 
-func (g *Gateway) buildService(c *config.Config, sc *config.Service, everybody []string, networks *addresses.Book) (*service, *proxy.Pool, error) {
+func (g *Gateway) buildService(shared middleware.Env, sc *config.Service, everybody []string) (*service, *proxy.Pool, error) {
 	var pool *proxy.Pool
 	if len(sc.Upstreams) > 0 {
 		var err error
@@ -179,20 +183,20 @@ func (g *Gateway) buildService(c *config.Config, sc *config.Service, everybody [
 		}
 	}
 	svc, err := newService(sc, everybody, func(rc *config.Route, prefix string) (http.Handler, error) {
-		h, err := g.routeHandler(c, sc, rc, pool, prefix, networks)
+		h, err := g.routeHandler(shared, sc, rc, pool, prefix)
 		if err != nil {
 			return nil, fmt.Errorf("route %q: %w", rc.Name, err)
 		}
 		return h, nil
 	})
 	if err == nil {
-		svc.networks, err = networks.Rules(sc.Policy.DenyFrom, sc.Policy.AllowFrom)
+		svc.networks, err = shared.Addresses.Rules(sc.Policy.DenyFrom, sc.Policy.AllowFrom)
 	}
 	return svc, pool, err
 }
 
 // routeHandler makes what a route's requests pass, from its policies to the upstream.
-func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.Route, pool *proxy.Pool, prefix string, networks *addresses.Book) (http.Handler, error) {
+func (g *Gateway) routeHandler(env middleware.Env, sc *config.Service, rc *config.Route, pool *proxy.Pool, prefix string) (http.Handler, error) {
 	if rc.Deny {
 		return http.HandlerFunc(deniedRoute), nil
 	}
@@ -207,10 +211,7 @@ func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.
 	default:
 		end = pool.Handler(proxy.RouteConfig{Settings: rc.Policy.Settings, Outbound: outbound, Path: rewritePath(rc.Rewrite, prefix)})
 	}
-	env := middleware.Env{
-		Service: sc.Name, Route: rc.Name, RateLimitScope: sc.Name, ConcurrencyScope: sc.Name,
-		Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines, Addresses: networks,
-	}
+	env.Service, env.Route, env.RateLimitScope, env.ConcurrencyScope = sc.Name, rc.Name, sc.Name, sc.Name
 	if rc.OwnRateLimit {
 		env.RateLimitScope = rc.Name
 	}

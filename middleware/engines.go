@@ -19,6 +19,7 @@ type EnginesOptions struct {
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 	Metrics    *Metrics
+	Share      bool // files of logs with the process that is taken over from
 }
 
 // Engines are the state behind the policies. They live as long as the process
@@ -41,7 +42,7 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 	e := &Engines{
 		Limits: limit.New(limit.Options{}),
 		WAF:    waf.NewManager(waf.Options{Log: o.Log.Named("waf"), Registerer: o.Registerer}),
-		Audit:  audit.New(audit.Options{Log: o.Log.Named("audit"), Registerer: o.Registerer}),
+		Audit:  audit.New(audit.Options{Log: o.Log.Named("audit"), Registerer: o.Registerer, Share: o.Share}),
 		Load:   newLoad(o.Registerer),
 		Cache:  cache.New(0),
 		cached: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -73,8 +73,9 @@ type Env struct {
 	RateLimitScope   string            // service or route that the rate limit was written for
 	ConcurrencyScope string            // service or route that the bound on concurrency was written for
 	Callers          map[string]Caller // every configured organization
+	Ceilings         Ceilings          // of these; nil has each Build make its own
 	Log              *zap.Logger
 	Metrics          *Metrics
 	Engines          *Engines
-	Addresses        *addresses.Book
+	Addresses        *addresses.Book // the address sets of the configuration
 }

@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache", "middleware/addresses"},
 	{"certs", "dashboards"},
 	{"certs/fetch"},
-	{"config/unit"},
+	{"config/unit", "gateway/freeport"},
 }
 
 // doors lists who may import a large library.

@@ -56,7 +56,7 @@ func (w *response) reset(c *conn, r *http.Request, b *body) {
 	w.c, w.r, w.body, w.header = c, r, b, h
 	w.status, w.headSent, w.length, w.written = 0, false, -1, 0
 	w.chunked, w.noBody, w.hijacked, w.continued = false, r.Method == http.MethodHead, false, false
-	w.close = r.Close || c.server.stopping.Load()
+	w.close = r.Close || c.server.last()
 	w.trailers, w.err = nil, nil
 	if buf == nil {
 		buf = *writeBuffers.Get().(*[]byte)
@@ -258,7 +258,7 @@ func (w *response) head(last bool) {
 		delete(h, "Connection")
 	}
 	w.requestLeft()
-	w.close = w.close || w.c.server.stopping.Load()
+	w.close = w.close || w.c.server.last()
 	if w.close {
 		w.buf = append(w.buf, "Connection: close\r\n"...)
 	} else if w.r.ProtoMinor == 0 {

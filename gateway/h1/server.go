@@ -40,6 +40,7 @@ type Server struct {
 	Panicked func(v any)
 
 	stopping atomic.Bool
+	retiring atomic.Bool
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	empty    chan struct{} // closed when the last connection is gone, while stopping
@@ -148,6 +149,11 @@ func (s *Server) End() {
 	}
 }
 
+// Retire ends each connection after its next response, which says so. One that
+// waits for a request goes on waiting: a client that sends one at the moment
+// would take the end of its connection for a failure.
+func (s *Server) Retire() { s.retiring.Store(true) }
+
 // Shutdown is End, but waits for the connections until ctx ends, and closes the
 // rest.
 func (s *Server) Shutdown(ctx context.Context) {
@@ -203,6 +209,9 @@ func (c *conn) serve() (hijacked bool) {
 		}
 	}
 }
+
+// last reports whether no request may follow the one that is answered.
+func (s *Server) last() bool { return s.retiring.Load() || s.stopping.Load() }
 
 // wait waits for the first byte of a request. While nothing is buffered, the
 // connection holds no buffers.
