@@ -5,9 +5,11 @@ package config
 // fieldDocs holds the comment of each setting.
 var fieldDocs = map[string]string{
 	"addresses.Source.AllowEmpty":               "Takes a list without entries for what it says; otherwise it is an error, for a truncated list must not open everything.",
+	"addresses.Source.Column":                   "Which column of a table (CSV with commas, semicolons or tabs) holds the entries, from 1; its first line may be a heading. Default: the list is no table.",
 	"addresses.Source.Every":                    "How often the list is fetched, spread by a tenth so that many nodes don't ask at once; default: 1h.",
-	"addresses.Source.File":                     "The list: one address, network or range (192.0.2.10-192.0.2.20) on a line; # and ; begin comments. One line that can't be read, and the former list stays in force. A change acts within a second, without a reload.",
+	"addresses.Source.File":                     "The list: one address, network or range (192.0.2.10-192.0.2.20) on a line; # and ; begin comments. One line that can't be read, and the former list stays in force. A change acts within a second, without a reload; a copy of the last good list is kept in the state folder.",
 	"addresses.Source.MaxAge":                   "How long after its last success (of a file: after it was written) a list counts as fresh; default: without end.",
+	"addresses.Source.MaxEntries":               "How many entries a list may have; one with more is not used. Default: 1000000.",
 	"addresses.Source.MaxShrink":                "The largest share of its entries that a list of 100 or more may lose at once; one that loses more is not used until this allows it (100% for any); default: 50%.",
 	"addresses.Source.OnMissing":                "What happens where deny_from names the set and there is no list yet, as before the first success of a new URL: closed (requests are refused with 503) or open (they pass unchecked); default: closed. A set of allow_from that has no list never lets anybody in.",
 	"addresses.Source.OnStale":                  "What happens when the list is older than max_age: keep (the list stays in force, vazel_address_set_valid is 0) or closed (whatever the set has to decide is refused with 503); default: keep.",

@@ -2,6 +2,7 @@ package addresses
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
@@ -86,6 +87,7 @@ func (s *Set) ageNow() {
 func (m *Manager) followFile(ctx context.Context, s *Set) {
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
+	m.keepFile(s)
 	var last os.FileInfo
 	var since time.Time // the file has been changing
 	for {
@@ -96,7 +98,7 @@ func (m *Manager) followFile(ctx context.Context, s *Set) {
 		}
 		s.ageNow()
 		info, err := os.Stat(s.source.File)
-		gone := err != nil && s.seen == nil && s.failed.Load()
+		gone := err != nil && s.seen == nil && s.fault != "" // and told of
 		// Two writes within the grain of the file system's clock look alike.
 		if gone || err == nil && same(info, s.seen) && s.read.Sub(info.ModTime()).Abs() > 2*time.Second {
 			last, since = nil, time.Time{}
@@ -142,6 +144,26 @@ func (m *Manager) readAgain(s *Set) {
 		return
 	}
 	s.succeeded(m, "success", st)
+	m.keepFile(s)
+}
+
+// keepFile keeps a copy of a list from a file, for a start while the file can't
+// be used.
+func (m *Manager) keepFile(s *Set) {
+	st := s.state.Load()
+	if s.keep == "" || st.sum == s.kept {
+		return
+	}
+	b, err := os.ReadFile(s.source.File)
+	if err == nil && sha256.Sum256(b) != st.sum {
+		return // it changed; the next look sees more
+	}
+	if err == nil {
+		err = s.writeKept(b, st)
+	}
+	if err != nil {
+		m.Log.Warn("an address list could not be kept on disk", zap.String("set", s.name), zap.Error(err))
+	}
 }
 
 // refresh fetches the list of a URL.
@@ -183,7 +205,7 @@ func (m *Manager) refresh(ctx context.Context, s *Set, atMost time.Duration) {
 			break
 		}
 		st.got, st.version = now, version
-		if err := writeKept(s.keep, b, version); err != nil {
+		if err := s.writeKept(b, st); err != nil {
 			m.Log.Warn("an address list could not be kept on disk", zap.String("set", s.name), zap.Error(err))
 		}
 		s.succeeded(m, "success", st)

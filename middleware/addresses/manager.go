@@ -46,8 +46,8 @@ func NewManager(o Options) *Manager {
 			Name: "vazel_address_set_fetches_total", Help: "Attempts to get a list of addresses. Result: success, unchanged, failure, invalid (a line that can't be read, no entries) or shrunk (it lost more than max_shrink).",
 		}, []string{"set", "result"}),
 		hits: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "vazel_address_set_hits_total", Help: "Decisions on connections and requests that a set made: the address was in it.",
-		}, []string{"set"}),
+			Name: "vazel_address_set_hits_total", Help: "Decisions on connections and requests that a set made: the address was in it. Verdict: denied or allowed.",
+		}, []string{"set", "verdict"}),
 	}
 	o.Registerer.MustRegister(m.fetches, m.hits, &collector{m})
 	return m
@@ -84,36 +84,28 @@ func (m *Manager) find(name string, source Source) (*Set, error) {
 		return former, nil
 	}
 	s := &Set{
-		name: name, source: source, hits: m.hits.WithLabelValues(name),
+		name: name, source: source, hits: hits{m.hits.WithLabelValues(name, "denied"), m.hits.WithLabelValues(name, "allowed")},
 		inside: fmt.Sprintf("address set %q", name), unusable: fmt.Sprintf("the list of address set %q is missing or too old", name),
+	}
+	if m.StateDir != "" {
+		s.keep = keptName(m.StateDir, source)
+	}
+	if former != nil && former.source.sameList(source) {
+		s.state.Store(former.state.Load())
+	} else if s.keep != "" {
+		st, err := s.readKept()
+		if err != nil {
+			m.Log.Warn("the kept copy of an address list can't be used", zap.String("set", name), zap.Error(err))
+		}
+		s.state.Store(st)
 	}
 	switch {
 	case source.File != "":
-		st, info, err := readFile(source)
-		if err != nil && (former == nil || former.source.File != source.File || former.state.Load() == nil) {
+		if err := s.begin(); err != nil {
 			return nil, fmt.Errorf("%s: %w", source.File, err)
 		}
-		if s.seen, s.read = info, time.Now(); err != nil {
-			st = former.state.Load()
-			s.failed.Store(true)
-			s.seen = nil // is looked at again, and told of
-		}
-		s.state.Store(st)
 	case m.StateDir == "":
-		st := &state{table: &table{}, got: time.Now()}
-		s.state.Store(st)
-	default:
-		s.keep = keptName(m.StateDir, source.URL)
-		if former != nil && former.source.URL == source.URL {
-			s.state.Store(former.state.Load())
-		}
-		if s.state.Load() == nil {
-			st, err := s.readKept()
-			if err != nil {
-				m.Log.Warn("the kept copy of an address list can't be used", zap.String("set", name), zap.Error(err))
-			}
-			s.state.Store(st)
-		}
+		s.state.Store(&state{table: &table{}, got: time.Now()})
 	}
 	s.ageNow()
 	return s, nil
@@ -143,7 +135,7 @@ func (m *Manager) Activate(b *Book) {
 	for name := range m.sets {
 		if b.sets[name] == nil {
 			m.fetches.DeletePartialMatch(prometheus.Labels{"set": name})
-			m.hits.DeleteLabelValues(name)
+			m.hits.DeletePartialMatch(prometheus.Labels{"set": name})
 		}
 	}
 	m.sets = b.sets

@@ -2,8 +2,10 @@ package addresses
 
 import (
 	"bytes"
+	"encoding/csv"
 	"errors"
 	"fmt"
+	"io"
 	"net/netip"
 	"strings"
 )
@@ -36,38 +38,100 @@ func (e *BadList) Error() string {
 const maxLine = 1024
 
 // parse reads a list. It is strict: a line that can't be read may be half of one.
-func parse(b []byte) (*table, error) {
-	t, bad := &table{}, &BadList{}
+func (s Source) parse(b []byte) (*table, error) {
+	p := &parser{table: &table{}, most: s.most()}
 	b = bytes.TrimPrefix(b, []byte("\ufeff"))
-	for n := 1; len(b) > 0; n++ {
+	if s.Column > 0 {
+		p.columns(b, s.Column)
+	} else {
+		p.lines(b)
+	}
+	switch {
+	case p.full:
+		return nil, errTooMany
+	case p.bad.Total > 0:
+		return nil, &p.bad
+	}
+	p.table.finish()
+	return p.table, nil
+}
+
+// parser is a list while it is read.
+type parser struct {
+	table *table
+	most  int
+	full  bool
+	bad   BadList
+}
+
+func (p *parser) lines(b []byte) {
+	for n := 1; len(b) > 0 && !p.full; n++ {
 		var line []byte
 		line, b, _ = bytes.Cut(b, []byte("\n"))
 		if len(line) > maxLine {
-			bad.note(n, fmt.Errorf("the line is longer than %d bytes", maxLine))
+			p.bad.note(n, fmt.Errorf("the line is longer than %d bytes", maxLine))
 			continue
 		}
 		if i := bytes.IndexAny(line, "#;"); i >= 0 {
 			line = line[:i]
 		}
-		line = bytes.TrimSpace(line)
-		if len(line) == 0 {
+		if line = bytes.TrimSpace(line); len(line) > 0 {
+			p.take(n, string(line))
+		}
+	}
+}
+
+// columns reads a table. What separates its cells is told by the first line.
+func (p *parser) columns(b []byte, column int) {
+	r := csv.NewReader(bytes.NewReader(b))
+	r.Comment, r.FieldsPerRecord, r.ReuseRecord, r.TrimLeadingSpace = '#', -1, true, true
+	first, rest, more := bytes.Cut(b, []byte("\n"))
+	for more && (len(bytes.TrimSpace(first)) == 0 || first[0] == '#') {
+		first, rest, more = bytes.Cut(rest, []byte("\n"))
+	}
+	for _, c := range ",;\t" {
+		if bytes.ContainsRune(first, c) {
+			r.Comma = c
+			break
+		}
+	}
+	for row := 1; !p.full; row++ {
+		cells, err := r.Read()
+		var wrong *csv.ParseError
+		switch {
+		case errors.Is(err, io.EOF):
+			return
+		case errors.As(err, &wrong):
+			p.bad.note(wrong.StartLine, wrong.Err)
+			return // what follows may be inside quotes, or not
+		case err != nil:
+			p.bad.note(row, err)
+			return
+		}
+		n, _ := r.FieldPos(0)
+		if len(cells) < column {
+			p.bad.note(n, fmt.Errorf("there is no column %d", column))
 			continue
 		}
-		first, last, err := parseEntry(string(line))
-		if err != nil {
-			bad.note(n, err)
-			continue
+		cell := strings.TrimSpace(cells[column-1])
+		if row == 1 && !strings.ContainsAny(cell, ".:") {
+			continue // a heading
 		}
-		if t.entries == maxEntries {
-			return nil, errTooMany
-		}
-		t.add(first, last)
+		p.take(n, cell)
 	}
-	if bad.Total > 0 {
-		return nil, bad
+}
+
+// take adds an entry that stands in line n.
+func (p *parser) take(n int, entry string) {
+	first, last, err := parseEntry(entry)
+	switch {
+	case err != nil:
+		p.bad.note(n, err)
+	case p.table.entries == p.most:
+		p.full = true
+	default:
+		p.table.add(first, last)
 	}
-	t.finish()
-	return t, nil
 }
 
 func (e *BadList) note(line int, err error) {

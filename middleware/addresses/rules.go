@@ -100,7 +100,11 @@ func (m *matcher) find(a netip.Addr, denying bool) (in bool, by, unknown string)
 	for _, s := range m.sets {
 		t, known := s.list(denying)
 		if t != nil && t.contains(a) {
-			s.hits.Inc()
+			if denying {
+				s.hits.denied.Inc()
+			} else {
+				s.hits.allowed.Inc()
+			}
 			return true, s.inside, ""
 		}
 		if !known {

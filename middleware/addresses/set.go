@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,8 +24,9 @@ type Set struct {
 	state  atomic.Pointer[state]
 	stale  atomic.Bool // older than max_age
 	failed atomic.Bool // the last attempt to get it
-	hits   prometheus.Counter
-	keep   string // file of the kept copy; "" for none
+	hits   hits
+	keep   string            // file of the kept copy; "" for none
+	kept   [sha256.Size]byte // sum of the list in it
 
 	inside, unusable string // what judgments say
 
@@ -34,6 +36,9 @@ type Set struct {
 	seen  os.FileInfo
 	read  time.Time
 }
+
+// hits counts the decisions that a set made.
+type hits struct{ denied, allowed prometheus.Counter }
 
 // state is a list as it was read. It is immutable.
 type state struct {
@@ -76,6 +81,26 @@ func (s *Set) staleAt() time.Time {
 	return st.got.Add(age)
 }
 
+// begin reads the file of a new set. A list that can't be used is an error unless
+// a former one is there.
+func (s *Set) begin() error {
+	start, former := time.Now(), s.state.Load()
+	st, info, err := readFile(s.source)
+	if err == nil && former != nil {
+		err = s.source.fits(st.table, former.table.entries)
+	}
+	switch {
+	case err == nil:
+		s.state.Store(st)
+		s.seen, s.read = info, start
+	case former == nil:
+		return err
+	default:
+		s.failed.Store(true) // is looked at again, and told of
+	}
+	return nil
+}
+
 // readFile reads the list of a file. It was whole only if nobody wrote to it
 // meanwhile.
 func readFile(s Source) (*state, os.FileInfo, error) {
@@ -102,7 +127,7 @@ func readFile(s Source) (*state, os.FileInfo, error) {
 
 // judge makes a state of what a source said.
 func (s Source) judge(b []byte, former int) (*state, error) {
-	t, err := parse(b)
+	t, err := s.parse(b)
 	if err == nil {
 		err = s.fits(t, former)
 	}
@@ -120,21 +145,28 @@ func notAfter(t, now time.Time) time.Time {
 	return t
 }
 
-// keptMark begins the first line of a kept copy, which for a list is a comment.
+// keptMark begins the first line of a kept copy.
 const keptMark = "# vazel kept this: "
 
-func keptName(dir, address string) string {
-	sum := sha256.Sum256([]byte(address))
+func keptName(dir string, s Source) string {
+	sum := sha256.Sum256([]byte(s.URL))
+	if s.File != "" {
+		sum = sha256.Sum256([]byte("file:" + s.File))
+	}
 	return filepath.Join(dir, "address-sets", hex.EncodeToString(sum[:])+".txt")
 }
 
-// writeKept keeps a list of a URL across restarts.
-func writeKept(path string, b []byte, v fetch.Version) error {
-	head, err := json.Marshal(v)
+// writeKept keeps a list across restarts.
+func (s *Set) writeKept(b []byte, st *state) error {
+	head, err := json.Marshal(st.version)
 	if err != nil {
 		return err
 	}
-	return fetch.WriteWhole(path, append(append([]byte(keptMark), append(head, '\n')...), b...))
+	if err := fetch.WriteWhole(s.keep, slices.Concat([]byte(keptMark), head, []byte("\n"), b)); err != nil {
+		return err
+	}
+	s.kept = st.sum
+	return os.Chtimes(s.keep, st.got, st.got) // its age is that of the list
 }
 
 // readKept is what writeKept left; nil if there is nothing of use.
@@ -163,5 +195,6 @@ func (s *Set) readKept() (*state, error) {
 		return nil, fmt.Errorf("%s: %w", s.keep, err)
 	}
 	st.got, st.version = notAfter(info.ModTime(), time.Now()), v
+	s.kept = st.sum
 	return st, nil
 }
