@@ -20,6 +20,7 @@ import (
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // Options is what a Gateway needs from the process.
@@ -40,6 +41,7 @@ type Gateway struct {
 	certs    *certs.Manager
 	proxies  *proxy.Manager
 	engines  *middleware.Engines
+	networks *addresses.Manager
 	observer *middleware.Observer
 	conns    *connections
 
@@ -88,6 +90,7 @@ func newGateway(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log})
+	g.networks = addresses.NewManager(addresses.Options{Log: o.Log.Named("addresses"), Registerer: o.Registerer, StateDir: o.StateDir, Changed: g.networksChanged})
 	g.conns = newConnections(g.metrics.requests)
 	g.certs.OnTrustChange(g.trustChanged)
 	g.handler = g.observer.Handler(http.HandlerFunc(g.handle))
@@ -111,11 +114,12 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	g.networks.Prepare(next.addresses)
 	logs, err := g.observer.OpenLogs(c.AccessLog.Output)
 	if err != nil {
 		return err
 	}
-	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf())
+	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf(), g.turnAway)
 	if err != nil {
 		g.observer.Discard(logs)
 		return err
@@ -136,6 +140,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.engines.WAF.Show(inspectionModes(c))
 	g.observer.Use(logs, next.trusted)
 	g.snapshot.Store(next)
+	g.networks.Activate(next.addresses)
 	g.certs.Activate(next.certs)
 	g.proxies.Activate(next.pools)
 	for _, s := range fresh {
@@ -145,6 +150,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.closeUnwanted(c)
 	if former != nil {
 		g.replaced(former, next)
+		g.networksChanged()
 	} else {
 		g.sockets.settleUnused(g.log)
 	}
@@ -192,6 +198,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 	})
 	wg.Go(func() { g.engines.Load.Run(background) })
+	wg.Go(func() { g.networks.Run(background) })
 	wg.Go(func() { g.watchEnds(background) })
 	<-ctx.Done()
 	g.drain()

@@ -23,6 +23,9 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "request without a known connection", Close: true})
 		return
 	}
+	if g.refusedByNetwork(nil, w, r, snap.deny) {
+		return
+	}
 	if l := snap.listens[c.Listener]; l != nil && l.altSvc != nil && c.Protocol != "h3" {
 		w.Header()["Alt-Svc"] = l.altSvc
 	}
@@ -131,6 +134,8 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, snap *snapshot, 
 		found, allowed := svc.find(r, t)
 		switch {
 		case found != nil:
+		case g.refusedByNetwork(svc, w, r, svc.networks):
+			return nil, nil
 		case svc.callers != nil && !svc.anonymous && !svc.callers[rec.Organization]:
 			// Which paths a service has is nobody's business but its callers'.
 			svc.refuse(w, r, func(w http.ResponseWriter) { middleware.DenyIdentity(w, r, g.metrics.requests) })
@@ -189,6 +194,9 @@ func (g *Gateway) rejectFor(svc *service, w http.ResponseWriter, r *http.Request
 func (g *Gateway) redirect(w http.ResponseWriter, r *http.Request) {
 	rec := middleware.RecordOf(r.Context())
 	snap := g.snapshot.Load()
+	if g.refusedByNetwork(nil, w, r, snap.deny) {
+		return
+	}
 	if m := h1.MalformedOf(r.Context()); m != nil {
 		g.reject(w, r, m.Status, middleware.Denial{By: "http", Reason: m.Reason, Detail: m.Detail, Close: true})
 		return

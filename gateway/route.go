@@ -13,6 +13,7 @@ import (
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // service is what a host leads to.
@@ -30,6 +31,7 @@ type service struct {
 	// refusals is what the answers to requests without a route have in common with
 	// those of the routes; nil for nothing.
 	refusals middleware.Func
+	networks *addresses.Rules // of what no route takes
 
 	prefix map[string][]*route // by decoded path prefix, without trailing slash; "" is the root
 	exact  map[string][]*route // by decoded path
