@@ -174,7 +174,7 @@ var fieldDocs = map[string]string{
 	"middleware.RateLimit.Rate":                 "The sustained rate, such as 50/s or 1000/h.",
 	"middleware.SecurityHeaders.CSP":            "A Content-Security-Policy that holds beside the upstream's own, or off. Default: where the upstream has none, only what frame says, and base-uri 'self'.",
 	"middleware.SecurityHeaders.ContentType":    "nosniff (browsers must not guess another type than Content-Type says) or off; default: nosniff.",
-	"middleware.SecurityHeaders.Frame":          "Says whose pages may show the response in a frame: sameorigin, deny, or off for everybody; default: sameorigin.",
+	"middleware.SecurityHeaders.Frame":          "Says whose pages may show the response in a frame: sameorigin, deny, or off for everybody; default: sameorigin, unless the upstream's own policy names others (frame-ancestors).",
 	"middleware.SecurityHeaders.HSTS":           "How long browsers shall ask the host over https only (Strict-Transport-Security), or off; default: 365d.",
 	"middleware.SecurityHeaders.HSTSSubdomains": "Extends that to all names below the host; default: false.",
 	"middleware.SecurityHeaders.Referrer":       "What browsers tell other sites about the page that a link was on (Referrer-Policy), or off; default: strict-origin-when-cross-origin.",

@@ -187,11 +187,12 @@ func (g *Gateway) buildService(shared middleware.Env, sc *config.Service, everyb
 
 // routeHandler makes what a route's requests pass, from its policies to the upstream.
 func (g *Gateway) routeHandler(env middleware.Env, sc *config.Service, rc *config.Route, pool *proxy.Pool, prefix string) (http.Handler, error) {
-	if rc.Deny {
-		return http.HandlerFunc(deniedRoute), nil
-	}
 	var end http.Handler
+	chain := rc.Policy.Chain
 	switch {
+	case rc.Deny: // nobody gets so far as to be limited or inspected
+		end = http.HandlerFunc(deniedRoute)
+		chain = middleware.Chain{Audit: chain.Audit, SecurityHeaders: chain.SecurityHeaders}
 	case rc.Redirect != nil:
 		end = redirectRoute(rc.Redirect, prefix)
 	case pool == nil:
@@ -209,7 +210,7 @@ func (g *Gateway) routeHandler(env middleware.Env, sc *config.Service, rc *confi
 	if rc.OwnConcurrency {
 		env.ConcurrencyScope = rc.Name
 	}
-	wrap, err := rc.Policy.Chain.Build(env)
+	wrap, err := chain.Build(env)
 	if err != nil {
 		return nil, err
 	}
