@@ -57,6 +57,13 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 	if at == levelDefaults && allow != nil {
 		t.problem(allow, "allow in \"defaults\" would open every service; write it in services or profiles")
 	}
+	_, deny := get(n, "deny_from")
+	t.checkNetworks(deny)
+	_, from := get(n, "allow_from")
+	t.checkNetworks(from)
+	if from != nil && len(wordsOf(from)) == 0 && !t.noted(from) {
+		t.problem(from, "allow_from of %s is empty; leave it out, or write [0.0.0.0/0, \"::/0\"] for every network", where)
+	}
 	_, methods := get(n, "methods")
 	t.checkMethods(methods)
 	if methods != nil && len(wordsOf(methods)) == 0 {

@@ -11,6 +11,7 @@ import (
 	"github.com/vazel-gateway/vazel/config/unit"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // File is what one YAML file may hold. Only the main file may hold the keys
@@ -24,6 +25,10 @@ type File struct {
 	Listen []Listen `yaml:"listen"`
 	// TrustedProxies lists the networks whose PROXY protocol and X-Forwarded-For headers are believed; default: none.
 	TrustedProxies []unit.Prefix `yaml:"trusted_proxies"`
+	// AddressSets are named lists of networks, from files and URLs, for deny_from and allow_from.
+	AddressSets map[string]addresses.Source `yaml:"address_sets"`
+	// DenyFrom lists the networks (names of address_sets, addresses and networks) whose connections are refused on every listener before the TLS handshake; those that are open end within a second. Clients behind trusted proxies are refused by their own address: by the PROXY header likewise, by X-Forwarded-For with 403 denied_network.
+	DenyFrom unit.List `yaml:"deny_from"`
 	// TLS is what the listeners offer.
 	TLS certs.TLS `yaml:"tls"`
 	// Limits are the bounds on what one client or connection may take.

@@ -204,7 +204,7 @@ func inside(name, where string) string {
 }
 
 // singular names an element of a map of the file.
-var singular = map[string]string{`"organizations"`: "organization", `"services"`: "service", `"profiles"`: "profile", `"delegate"`: "delegation"}
+var singular = map[string]string{`"organizations"`: "organization", `"services"`: "service", `"profiles"`: "profile", `"delegate"`: "delegation", `"address_sets"`: "address set"}
 
 func (l *loader) decodeMap(n *yaml.Node, v reflect.Value, where string) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {

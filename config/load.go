@@ -193,7 +193,7 @@ func load(path string, replaced map[string][]byte, previous *Config, files *File
 			read(s)
 		}
 	}
-	t := &tree{loader: l, config: c, previous: previous, main: main, organizations: map[string]*yaml.Node{}, profiles: map[string]*yaml.Node{}, services: map[string]*yaml.Node{}}
+	t := &tree{loader: l, config: c, previous: previous, lastGood: kept != nil, main: main, organizations: map[string]*yaml.Node{}, profiles: map[string]*yaml.Node{}, services: map[string]*yaml.Node{}}
 	for _, s := range l.sources {
 		if s.root != nil {
 			t.collect(s)
@@ -219,7 +219,7 @@ func load(path string, replaced map[string][]byte, previous *Config, files *File
 
 // finish is the report, if anything is wrong.
 func (l *loader) finish() error {
-	l.errs.Files, l.errs.Read = len(l.sources), l.files
+	l.errs.Files, l.errs.Read = len(l.sources)+l.lists, l.files
 	l.errs.raw = map[string][]byte{}
 	for _, s := range l.sources {
 		l.errs.raw[s.path] = s.raw

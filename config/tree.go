@@ -27,6 +27,9 @@ type tree struct {
 	keys                              map[*yaml.Node]*yaml.Node
 	hosts                             map[string]*yaml.Node // where each host was taken
 	routes                            map[string]*yaml.Node // where each route name was taken
+	sets                              map[string]*yaml.Node // address sets by name
+	used                              map[string]bool       // of these
+	lastGood                          bool                  // what was kept is loaded
 	leaves                            []*x509.Certificate   // server certificates from files
 	kept                              bool                  // files of a certificate can't be used, and the former one is served
 	levels                            map[*yaml.Node]string // whose each value of a policy is
@@ -139,7 +142,9 @@ func validName(s string) bool {
 func (t *tree) build() {
 	c := t.config
 	t.hosts, t.routes = map[string]*yaml.Node{}, map[string]*yaml.Node{}
+	t.used = map[string]bool{}
 	t.checkMain()
+	t.checkAddressSets()
 	c.Callers, c.Trust = map[string]middleware.Caller{}, map[string]certs.Organization{}
 	for _, key := range slices.Sorted(maps.Keys(t.organizations)) {
 		t.buildOrganization(key, t.organizations[key])
@@ -155,6 +160,7 @@ func (t *tree) build() {
 	for _, key := range slices.Sorted(maps.Keys(t.services)) {
 		t.buildService(key, t.services[key], defaults)
 	}
+	t.checkUnused()
 	if n, _, _ := t.errs.count(); n == 0 && len(t.services) == 0 {
 		t.warn(t.main.root, "no service is configured")
 	}

@@ -35,6 +35,12 @@ func added(what string) rule {
 	}
 }
 
+// removed is a rule for lists of what is refused.
+func removed(what string) rule {
+	more := added(what)
+	return func(old, new any) string { return more(new, old) }
+}
+
 // lowered is a rule for words that fall in strength; what is not set is the
 // last.
 func lowered(what string, order ...string) rule {
@@ -110,6 +116,8 @@ const unbounded = 1e300
 
 var globalRules = map[string]rule{
 	"trusted_proxies":               added("more networks are believed about whom a request is from"),
+	"deny_from":                     removed("networks are no longer refused"),
+	"address_sets":                  because("a list of networks is another one, or is judged otherwise"),
 	"tls.profile":                   lowered("the TLS profile is weaker", "modern", "ncsc-nl-2025-05", "bsi-tr-02102-2", "intermediate"),
 	"limits.header_timeout":         raised("a limit is raised", 0),
 	"limits.body_timeout":           raised("a limit is raised", 0),
@@ -256,6 +264,16 @@ func policyRules(was, is map[string]any) map[string]rule {
 			}
 			return added("let in")(old, new)
 		},
+		"deny_from": removed("networks are no longer refused"),
+		"allow_from": func(old, new any) string {
+			switch {
+			case new == nil && old != nil:
+				return "every network is let in"
+			case old == nil:
+				return ""
+			}
+			return added("networks are let in")(old, new)
+		},
 		"methods":          added("methods are let through"),
 		"rate_limit.rate":  raised("the limit is raised", unbounded),
 		"rate_limit.burst": burst,
@@ -269,15 +287,15 @@ func policyRules(was, is map[string]any) map[string]rule {
 		"bandwidth.up":     raised("the limit is raised", unbounded),
 		"bandwidth.per":    otherwise,
 		"costs":            because("requests may count less"),
-		"concurrency":   raised("the limit is raised", unbounded),
-		"max_body":      raised("the limit is raised", 0),
-		"timeout":       raised("the limit is raised", 0),
-		"waf.mode":      lowered("inspection is lowered", "block", "detect"),
-		"waf.paranoia":  falls("inspection is lowered", 1),
-		"waf.threshold": raised("inspection is lowered", 5),
-		"waf.exclude":   added("rules are left out"),
-		"audit":         lowered("fewer audit records are left", "full", "refusals"),
-		"cors.origins":  added("origins may read responses"),
+		"concurrency":      raised("the limit is raised", unbounded),
+		"max_body":         raised("the limit is raised", 0),
+		"timeout":          raised("the limit is raised", 0),
+		"waf.mode":         lowered("inspection is lowered", "block", "detect"),
+		"waf.paranoia":     falls("inspection is lowered", 1),
+		"waf.threshold":    raised("inspection is lowered", 5),
+		"waf.exclude":      added("rules are left out"),
+		"audit":            lowered("fewer audit records are left", "full", "refusals"),
+		"cors.origins":     added("origins may read responses"),
 		"websocket": func(_, new any) string {
 			if new == true {
 				return "connections may be upgraded"

@@ -20,6 +20,7 @@ import (
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // Options is what a Gateway needs from the process.
@@ -40,6 +41,7 @@ type Gateway struct {
 	certs    *certs.Manager
 	proxies  *proxy.Manager
 	engines  *middleware.Engines
+	networks *addresses.Manager
 	observer *middleware.Observer
 	conns    *connections
 
@@ -90,6 +92,7 @@ func newGateway(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log})
+	g.networks = addresses.NewManager(addresses.Options{Log: o.Log.Named("addresses"), Registerer: o.Registerer, StateDir: o.StateDir, Changed: g.networksChanged})
 	g.conns = newConnections(g.metrics.requests)
 	g.certs.OnTrustChange(g.trustChanged)
 	g.handler = g.observer.Handler(http.HandlerFunc(g.handleNoted))
@@ -113,11 +116,12 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	g.networks.Prepare(next.addresses)
 	logs, err := g.observer.OpenLogs(c.AccessLog.Output)
 	if err != nil {
 		return err
 	}
-	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf())
+	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf(), g.turnAway)
 	if err != nil {
 		g.observer.Discard(logs)
 		return err
@@ -134,8 +138,11 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
 	g.engines.Buffers.SetMost(int64(c.Limits.BufferMemory))
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
+	g.metrics.fit(c)
+	g.engines.WAF.Show(inspectionModes(c))
 	g.observer.Use(logs, next.trusted)
 	g.snapshot.Store(next)
+	g.networks.Activate(next.addresses)
 	g.certs.Activate(next.certs)
 	g.proxies.Activate(next.pools)
 	for _, s := range fresh {
@@ -145,10 +152,25 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.closeUnwanted(c)
 	if former != nil {
 		g.replaced(former, next)
+		g.networksChanged()
 	} else {
 		g.sockets.settleUnused(g.log)
 	}
 	return nil
+}
+
+// inspectionModes is how each route is inspected.
+func inspectionModes(c *config.Config) map[string]string {
+	modes := map[string]string{}
+	for _, s := range c.Services {
+		for _, r := range s.Routes {
+			modes[r.Name] = "off"
+			if w := r.Policy.Chain.WAF; w != nil && w.Mode != "" {
+				modes[r.Name] = w.Mode
+			}
+		}
+	}
+	return modes
 }
 
 // closeUnwanted stops accepting on sockets that c does not name.
@@ -178,6 +200,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 	})
 	wg.Go(func() { g.engines.Run(background) })
+	wg.Go(func() { g.networks.Run(background) })
 	wg.Go(func() { g.watchEnds(background) })
 	<-ctx.Done()
 	g.drain()

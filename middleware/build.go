@@ -9,7 +9,7 @@ import (
 // It is pure: no goroutine, no metric, no state beyond what env lends.
 //
 // The order: nobody is told anything about a service that he may not call, so
-// access comes first. What is cheap to refuse comes before what is dear:
+// access comes first, and before that the network, which costs least to look up. What is cheap to refuse comes before what is dear:
 // methods and limits before inspection. A preflight request carries no
 // credentials by design (Fetch 4.8), so CORS answers it before access is asked.
 func (c *Chain) Build(env Env) (Func, error) {
@@ -20,6 +20,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 	}{
 		{"audit", func() (Func, error) { return buildAudit(c.Audit, env) }},
 		{"security_headers", func() (Func, error) { return c.SecurityHeaders.Build(env) }},
+		{"networks", func() (Func, error) { return buildNetworks(c.DenyFrom, c.AllowFrom, env) }},
 		{"cors", func() (Func, error) { return c.CORS.Build(c.Methods, env) }},
 		{"allow", func() (Func, error) { return buildAllow(c.Allow, env) }},
 		{"require_pq", func() (Func, error) { return buildRequirePQ(c.RequirePQ, env) }},

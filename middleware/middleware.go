@@ -8,8 +8,10 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/vazel-gateway/vazel/config/unit"
 	"go.uber.org/zap"
+
+	"github.com/vazel-gateway/vazel/config/unit"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // Func wraps a handler in one policy.
@@ -19,6 +21,10 @@ type Func = func(http.Handler) http.Handler
 // them. The order is a property of the product, not of a configuration.
 // A field that was not set is nil or zero and adds no handler.
 type Chain struct {
+	// DenyFrom lists the networks whose requests are refused with 403 denied_network: names of address_sets, addresses and networks. It wins over allow_from. What a service or route writes replaces what defaults and profiles say; [] denies nobody.
+	DenyFrom unit.List `yaml:"deny_from"`
+	// AllowFrom lists the only networks whose requests are let in, likewise; all others get 403 denied_network. Default: every network.
+	AllowFrom unit.List `yaml:"allow_from"`
 	// Allow lists the organizations that may call; it implies a client certificate. "*" stands for every configured organization.
 	Allow unit.List `yaml:"allow"`
 	// RequirePQ refuses requests over connections without a post-quantum key exchange (a hybrid with ML-KEM), with 403 pq_required; default: false.
@@ -84,4 +90,5 @@ type Env struct {
 	Log              *zap.Logger
 	Metrics          *Metrics
 	Engines          *Engines
+	Addresses        *addresses.Book // the address sets of the configuration
 }
