@@ -22,7 +22,7 @@ import (
 // Options bound a Store.
 type Options struct {
 	// Networks is the largest number of networks that are counted one by one, over
-	// all policies; default: 262144, which take 12 MiB when all are in use.
+	// all policies; default: 262144, which take 13 MiB when all are in use.
 	Networks int
 	// Now is the monotonic clock; default: time since New.
 	Now func() time.Duration
@@ -128,15 +128,26 @@ type place struct {
 	cell  *cell  // of a configured key
 	shard *shard // of a network
 	set   uint32
+	tag   uint16
+	slot  *slot // where it was found
 	cost  int64 // in units of a level
 	level int64 // after the request
 }
 
 func (s *Store) use(uses []Use, take bool) (bool, error) {
-	var places [MaxUses]place
-	if len(uses) > MaxUses {
-		return false, fmt.Errorf("limit: %d limits at once", len(uses))
+	switch n := len(uses); {
+	case n <= 2: // clearing the places of twelve takes longer than the decision
+		var places [2]place
+		return s.useAt(uses, places[:n], take)
+	case n <= MaxUses:
+		var places [MaxUses]place
+		return s.useAt(uses, places[:n], take)
+	default:
+		return false, fmt.Errorf("limit: %d limits at once", n)
 	}
+}
+
+func (s *Store) useAt(uses []Use, places []place, take bool) (bool, error) {
 	policies := *s.policies.Load()
 	for i := range uses {
 		k, at := &uses[i].Key, &places[i]
@@ -158,8 +169,8 @@ func (s *Store) use(uses []Use, take bool) (bool, error) {
 			at.mu, at.order = &at.cell.mu, uint64(k.policy)<<32|uint64(k.cell)
 			continue
 		}
-		n, set := s.setOf(k)
-		at.shard, at.set = &s.shards[n], set
+		n, set, tag := s.setOf(k)
+		at.shard, at.set, at.tag = &s.shards[n], set, tag
 		at.mu, at.order = &at.shard.mu, 1<<63|uint64(n)
 	}
 	// All locks are held until all limits have decided, always taken in the same
@@ -177,7 +188,7 @@ func (s *Store) use(uses []Use, take bool) (bool, error) {
 			order[i].mu.Lock()
 		}
 	}
-	allowed, err := s.useLocked(uses, &places, take)
+	allowed, err := s.useLocked(uses, places, take)
 	for i := range uses {
 		if i == 0 || order[i].order != order[i-1].order {
 			order[i].mu.Unlock()
@@ -186,7 +197,7 @@ func (s *Store) use(uses []Use, take bool) (bool, error) {
 	return allowed, err
 }
 
-func (s *Store) useLocked(uses []Use, places *[MaxUses]place, take bool) (bool, error) {
+func (s *Store) useLocked(uses []Use, places []place, take bool) (bool, error) {
 	now := int64(s.now()) // read under the locks, so that no bucket sees time go back
 	allowed := true
 	for i := range uses {
@@ -205,7 +216,8 @@ func (s *Store) useLocked(uses []Use, places *[MaxUses]place, take bool) (bool, 
 		case at.cell != nil:
 			u.Decision, at.level = decide(at.cell.b.at(now, t), &t.rate, at.cost)
 		default:
-			u.Decision, at.level = decide(at.shard.levelLocked(&u.Key, at.set, now, t), &t.rate, at.cost)
+			at.slot = at.shard.findLocked(&u.Key, at.set, at.tag)
+			u.Decision, at.level = decide(at.shard.levelLocked(&u.Key, at.slot, now, t), &t.rate, at.cost)
 		}
 		allowed = allowed && (u.Decision.Allowed || u.Shadow)
 	}
@@ -230,7 +242,7 @@ func (s *Store) useLocked(uses []Use, places *[MaxUses]place, take bool) (bool, 
 		case at.cell != nil:
 			at.cell.b = bucket{at.level, now}
 		default:
-			s.putLocked(at.shard, &uses[i].Key, at.set, bucket{at.level, now})
+			s.putLocked(at, &uses[i].Key, bucket{at.level, now})
 		}
 	}
 	return true, nil
