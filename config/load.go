@@ -373,6 +373,9 @@ func (t *tree) fill() {
 	if l.CacheSize == 0 {
 		l.CacheSize = 64 << 20
 	}
+	if l.BufferMemory == 0 {
+		l.BufferMemory = 256 << 20
+	}
 	num(&l.MaxInFlight, 10000)
 	num(&l.MaxRequests, 1_000_000)
 	num(&l.MaxConnections, 20000)

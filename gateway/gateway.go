@@ -46,6 +46,7 @@ type Gateway struct {
 	conns    *connections
 
 	handler    http.Handler // of requests over TLS and QUIC
+	roomy      http.Handler // handler, in a goroutine of the request's own
 	redirector http.Handler // of plain requests
 	snapshot   atomic.Pointer[snapshot]
 	serverLog  *log.Logger    // of net/http
@@ -93,6 +94,7 @@ func newGateway(o Options) (*Gateway, error) {
 	g.conns = newConnections(g.metrics.requests)
 	g.certs.OnTrustChange(g.trustChanged)
 	g.handler = g.observer.Handler(http.HandlerFunc(g.handle))
+	g.roomy = roomy(g.handler)
 	g.redirector = g.observer.Handler(g.certs.HTTPChallenge(http.HandlerFunc(g.redirect)))
 	return g, nil
 }
@@ -132,7 +134,10 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	// From here on nothing can fail.
 	former := g.snapshot.Load()
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
+	g.engines.Buffers.SetMost(int64(c.Limits.BufferMemory))
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
+	g.metrics.fit(c)
+	g.engines.WAF.Show(inspectionModes(c))
 	g.observer.Use(logs, next.trusted)
 	g.snapshot.Store(next)
 	g.networks.Activate(next.addresses)
@@ -150,6 +155,20 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 		g.sockets.settleUnused(g.log)
 	}
 	return nil
+}
+
+// inspectionModes is how each route is inspected.
+func inspectionModes(c *config.Config) map[string]string {
+	modes := map[string]string{}
+	for _, s := range c.Services {
+		for _, r := range s.Routes {
+			modes[r.Name] = "off"
+			if w := r.Policy.Chain.WAF; w != nil && w.Mode != "" {
+				modes[r.Name] = w.Mode
+			}
+		}
+	}
+	return modes
 }
 
 // closeUnwanted stops accepting on sockets that c does not name.

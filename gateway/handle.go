@@ -9,6 +9,7 @@ import (
 
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/gateway/h1"
+	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
@@ -22,7 +23,7 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "request without a known connection", Close: true})
 		return
 	}
-	if g.refusedByNetwork(w, r, snap.deny) {
+	if g.refusedByNetwork(nil, w, r, snap.deny) {
 		return
 	}
 	if l := snap.listens[c.Listener]; l != nil && l.altSvc != nil && c.Protocol != "h3" {
@@ -41,6 +42,10 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 		g.reject(w, r, status, d)
 		return
 	}
+	// What Connection nominates ends here, before any policy reads or adds a field:
+	// what was inspected and keyed is what goes on, and no field of ours can be
+	// nominated (RFC 9110 7.6.1).
+	proxy.StripConnection(r.Header)
 	if r.TLS == nil { // :scheme is http
 		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "a scheme other than https", Close: true})
 		return
@@ -66,12 +71,12 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 
 	raw, d, status := requestTarget(r, limits)
 	if status != 0 {
-		g.reject(w, r, status, d)
+		g.rejectFor(svc, w, r, status, d)
 		return
 	}
 	t, err := canonicalTarget(raw)
 	if err != nil {
-		g.reject(w, r, http.StatusBadRequest, badTarget(err))
+		g.rejectFor(svc, w, r, http.StatusBadRequest, badTarget(err))
 		return
 	}
 	rec.Path = t.escaped
@@ -129,18 +134,18 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, snap *snapshot, 
 		found, allowed := svc.find(r, t)
 		switch {
 		case found != nil:
-		case g.refusedByNetwork(w, r, svc.networks):
+		case g.refusedByNetwork(svc, w, r, svc.networks):
 			return nil, nil
 		case svc.callers != nil && !svc.anonymous && !svc.callers[rec.Organization]:
 			// Which paths a service has is nobody's business but its callers'.
-			middleware.DenyIdentity(w, r, g.metrics.requests)
+			svc.refuse(w, r, func(w http.ResponseWriter) { middleware.DenyIdentity(w, r, g.metrics.requests) })
 			return nil, nil
 		case allowed != nil:
 			w.Header()["Allow"] = []string{strings.Join(allowed, ", ")}
-			g.reject(w, r, http.StatusMethodNotAllowed, middleware.Denial{By: "methods", Reason: "method_not_allowed"})
+			g.rejectFor(svc, w, r, http.StatusMethodNotAllowed, middleware.Denial{By: "methods", Reason: "method_not_allowed"})
 			return nil, nil
 		default:
-			g.reject(w, r, http.StatusNotFound, middleware.Denial{By: "routing", Reason: "not_found"})
+			g.rejectFor(svc, w, r, http.StatusNotFound, middleware.Denial{By: "routing", Reason: "not_found"})
 			return nil, nil
 		}
 		if p == nil {
@@ -180,11 +185,16 @@ func (g *Gateway) reject(w http.ResponseWriter, r *http.Request, status int, d m
 	middleware.Deny(w, r, status, d)
 }
 
+// rejectFor refuses a request of a service before its route is known.
+func (g *Gateway) rejectFor(svc *service, w http.ResponseWriter, r *http.Request, status int, d middleware.Denial) {
+	svc.refuse(w, r, func(w http.ResponseWriter) { g.reject(w, r, status, d) })
+}
+
 // redirect sends plain requests to https on the same host.
 func (g *Gateway) redirect(w http.ResponseWriter, r *http.Request) {
 	rec := middleware.RecordOf(r.Context())
 	snap := g.snapshot.Load()
-	if g.refusedByNetwork(w, r, snap.deny) {
+	if g.refusedByNetwork(nil, w, r, snap.deny) {
 		return
 	}
 	if m := h1.MalformedOf(r.Context()); m != nil {

@@ -305,6 +305,7 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 		return
 	}
 	tc := tls.Server(cc, l.tls)
+	growStack(false)
 	start := time.Now()
 	ctx, cancel := context.WithDeadline(g.base, deadline)
 	err := tc.HandshakeContext(ctx)

@@ -36,8 +36,8 @@ func (g *Gateway) turnAway(peer netip.Addr) (reason string) {
 
 // refusedByNetwork refuses a request by where it comes from. Every one is judged,
 // as the list may have changed since its connection was let in, and proxies carry
-// those of many clients.
-func (g *Gateway) refusedByNetwork(w http.ResponseWriter, r *http.Request, rules *addresses.Rules) bool {
+// those of many clients. svc is nil where no service is known.
+func (g *Gateway) refusedByNetwork(svc *service, w http.ResponseWriter, r *http.Request, rules *addresses.Rules) bool {
 	if rules == nil {
 		return false
 	}
@@ -47,7 +47,11 @@ func (g *Gateway) refusedByNetwork(w http.ResponseWriter, r *http.Request, rules
 	}
 	c := connOf(r.Context())
 	d.Close = c != nil && !c.Trusted
-	g.reject(w, r, status, d)
+	if svc == nil {
+		g.reject(w, r, status, d)
+	} else {
+		g.rejectFor(svc, w, r, status, d)
+	}
 	return true
 }
 

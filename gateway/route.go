@@ -23,11 +23,15 @@ type service struct {
 	// callers lists who is let in by at least one route; nil where nobody is
 	// asked for a certificate.
 	callers   map[string]bool
-	anonymous bool             // callers without a certificate may stay connected
-	grpc      bool             // its upstream can speak gRPC, whose streams may rest
-	byHeader  bool             // a route is chosen by header fields
-	rules     []rule           // of each route
-	networks  *addresses.Rules // of what no route takes
+	anonymous bool   // callers without a certificate may stay connected
+	grpc      bool   // its upstream can speak gRPC, whose streams may rest
+	byHeader  bool   // a route is chosen by header fields
+	rules     []rule // of each route
+	errors    string // form of refusals where there is no route
+	// refusals is what the answers to requests without a route have in common with
+	// those of the routes; nil for nothing.
+	refusals middleware.Func
+	networks *addresses.Rules // of what no route takes
 
 	prefix map[string][]*route // by decoded path prefix, without trailing slash; "" is the root
 	exact  map[string][]*route // by decoded path
@@ -90,8 +94,12 @@ func (h *hosts) add(pattern string, s *service) {
 // stands for.
 func newService(c *config.Service, everybody []string, handlerOf func(r *config.Route, prefix string) (http.Handler, error)) (*service, error) {
 	s := &service{
-		name: c.Name, mtls: c.Policy.MTLS, grpc: strings.HasPrefix(c.Policy.UpstreamProtocol, "h2"),
+		name: c.Name, mtls: c.Policy.MTLS, errors: c.Policy.Errors, grpc: strings.HasPrefix(c.Policy.UpstreamProtocol, "h2"),
 		prefix: map[string][]*route{}, exact: map[string][]*route{}, denied: map[string][]*route{},
+	}
+	var err error
+	if s.refusals, err = c.Policy.SecurityHeaders.Build(middleware.Env{Service: c.Name}); err != nil {
+		return nil, err
 	}
 	if s.mtls == "" {
 		s.mtls = certs.MTLSOff
@@ -304,6 +312,16 @@ func unescapeQuery(s string) string {
 		return u
 	}
 	return s
+}
+
+// refuse answers a request without a route as the service's routes would.
+func (s *service) refuse(w http.ResponseWriter, r *http.Request, deny func(http.ResponseWriter)) {
+	middleware.RecordOf(r.Context()).Errors = s.errors
+	if s.refusals == nil {
+		deny(w)
+		return
+	}
+	s.refusals(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { deny(w) })).ServeHTTP(w, r)
 }
 
 // deniedRoute answers the requests of a route with deny.

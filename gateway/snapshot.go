@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
@@ -197,11 +199,12 @@ func (g *Gateway) buildService(shared middleware.Env, sc *config.Service, everyb
 
 // routeHandler makes what a route's requests pass, from its policies to the upstream.
 func (g *Gateway) routeHandler(env middleware.Env, sc *config.Service, rc *config.Route, pool *proxy.Pool, prefix string) (http.Handler, error) {
-	if rc.Deny {
-		return http.HandlerFunc(deniedRoute), nil
-	}
 	var end http.Handler
+	chain := rc.Policy.Chain
 	switch {
+	case rc.Deny: // nobody gets so far as to be limited or inspected
+		end = http.HandlerFunc(deniedRoute)
+		chain = middleware.Chain{Audit: chain.Audit, SecurityHeaders: chain.SecurityHeaders}
 	case rc.Redirect != nil:
 		end = redirectRoute(rc.Redirect, prefix)
 	case pool == nil:
@@ -211,14 +214,15 @@ func (g *Gateway) routeHandler(env middleware.Env, sc *config.Service, rc *confi
 	default:
 		end = pool.Handler(proxy.RouteConfig{Settings: rc.Policy.Settings, Outbound: outbound, Path: rewritePath(rc.Rewrite, prefix)})
 	}
-	env.Service, env.Route, env.RateLimitScope, env.ConcurrencyScope = sc.Name, rc.Name, sc.Name, sc.Name
+	env.Service, env.Route, env.Backend = sc.Name, rc.Name, backendOf(sc, rc, prefix)
+	env.RateLimitScope, env.ConcurrencyScope = sc.Name, sc.Name
 	if rc.OwnRateLimit {
 		env.RateLimitScope = rc.Name
 	}
 	if rc.OwnConcurrency {
 		env.ConcurrencyScope = rc.Name
 	}
-	wrap, err := rc.Policy.Chain.Build(env)
+	wrap, err := chain.Build(env)
 	if err != nil {
 		return nil, err
 	}
@@ -226,6 +230,21 @@ func (g *Gateway) routeHandler(env middleware.Env, sc *config.Service, rc *confi
 		end = wrap(end)
 	}
 	return end, nil
+}
+
+// backendOf is the same for routes whose requests mean the same to the same
+// upstreams, so that nothing is answered with what another one said.
+func backendOf(sc *config.Service, rc *config.Route, prefix string) string {
+	h := sha256.New()
+	var change middleware.HeaderChange
+	if rc.Policy.Headers != nil {
+		change = rc.Policy.Headers.Request
+	}
+	if rc.Rewrite == nil || rc.Rewrite.ReplacePrefix == "" {
+		prefix = ""
+	}
+	json.NewEncoder(h).Encode([]any{sc.Upstreams, rc.Rewrite, prefix, change})
+	return string(h.Sum(nil)[:16])
 }
 
 // rewritePath maps the canonical path of a request to the upstream's; nil

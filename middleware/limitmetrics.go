@@ -37,14 +37,14 @@ func (c *limitCollector) Describe(ch chan<- *prometheus.Desc) {
 func (c *limitCollector) Collect(ch chan<- prometheus.Metric) {
 	ch <- prometheus.MustNewConstMetric(c.capacity, prometheus.GaugeValue, float64(c.store.Capacity()))
 	for i, p := range c.store.Policies() {
-		if i == maxSeries {
+		if i == maxSets {
 			break
 		}
 		ch <- prometheus.MustNewConstMetric(c.keys, prometheus.GaugeValue, float64(p.Networks), p.Name)
 		ch <- prometheus.MustNewConstMetric(c.evictions, prometheus.CounterValue, float64(p.Evictions), p.Name)
 	}
 	for i, u := range c.store.Usages() {
-		if i == maxSeries {
+		if i == maxSets {
 			break
 		}
 		ch <- prometheus.MustNewConstMetric(c.used, prometheus.GaugeValue, u.Ratio, u.Policy, u.Name)

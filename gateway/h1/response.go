@@ -201,10 +201,21 @@ func (w *response) append(p []byte) {
 	}
 }
 
+// send writes to the connection. A client that asks on and on without reading
+// would otherwise hold the write that ends a response for as long as it likes. A
+// timer costs a fraction of a deadline.
 func (w *response) send(p []byte) {
-	if w.err == nil {
-		_, w.err = w.c.net.Write(p)
+	if w.err != nil {
+		return
 	}
+	c := w.c
+	if c.writing == nil {
+		c.writing = time.AfterFunc(c.server.Limits.WriteTimeout, func() { c.net.SetWriteDeadline(past) })
+	} else {
+		c.writing.Reset(c.server.Limits.WriteTimeout)
+	}
+	_, w.err = c.net.Write(p)
+	c.writing.Stop()
 }
 
 func (w *response) flushLocked() {

@@ -15,10 +15,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -26,6 +28,7 @@ import (
 type Limits struct {
 	HeaderTimeout time.Duration // for a head, from its first byte
 	IdleTimeout   time.Duration // until the first byte of the next head
+	WriteTimeout  time.Duration // for the client to take one piece of a response
 	DrainBytes    int64         // of an unread body that are read to keep a connection
 	MaxHeader     int           // bytes of a head
 	MaxHeaders    int           // fields of a head or of trailers
@@ -88,9 +91,11 @@ type conn struct {
 		buf   *bufio.Reader
 	}
 	res      response
-	deadline time.Time // read deadline that is set
+	writing  *time.Timer // ends a write that stands still
+	deadline time.Time   // read deadline that is set
 	idle     atomic.Bool
 	watch    watcher
+	socket   syscall.RawConn // below TLS; nil until it is asked
 }
 
 // Serve serves c until it ends and closes it. cs is nil without TLS.
@@ -378,6 +383,9 @@ func (c *conn) handle(r *http.Request) (keep, hijacked bool) {
 		return false, false
 	}
 	if err := w.finish(); err != nil {
+		if err != io.ErrUnexpectedEOF {
+			c.breakOff() // what can't be written can't be ended in order either: TLS would try for seconds
+		}
 		return false, false
 	}
 	if w.close || MalformedOf(r.Context()) != nil {
