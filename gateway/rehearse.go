@@ -25,8 +25,8 @@ import (
 // pass the same code as real ones, from the head to the policies; only the
 // upstream is not there. It opens no socket and writes no file.
 //
-// What depends on other requests is left out: rate limits, bounds on
-// concurrency and audit records. Address sets of URLs are taken for empty.
+// What depends on other requests is left out: limits, quotas and audit
+// records. Address sets of URLs are taken for empty.
 type Rehearsal struct {
 	g *Gateway
 	c *config.Config
@@ -57,7 +57,7 @@ func alone(c *config.Config) *config.Config {
 	out := *c
 	out.Callers = map[string]middleware.Caller{}
 	for k, caller := range c.Callers {
-		caller.RateLimit = nil
+		caller.RateLimit, caller.Quota = nil, nil
 		out.Callers[k] = caller
 	}
 	out.Services = nil
@@ -66,7 +66,8 @@ func alone(c *config.Config) *config.Config {
 		service.Routes = nil
 		for _, r := range s.Routes {
 			route := *r
-			route.Policy.RateLimit, route.Policy.Concurrency, route.Policy.Audit = nil, 0, ""
+			route.Policy.RateLimit, route.Policy.Quota, route.Policy.Bandwidth = nil, nil, nil
+			route.Policy.Concurrency, route.Policy.Audit = 0, ""
 			service.Routes = append(service.Routes, &route)
 		}
 		out.Services = append(out.Services, &service)

@@ -143,9 +143,19 @@ func explain(out io.Writer, c *config.Config, a gateway.Answer, as string) {
 		}
 		fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("  %-*s  %-*s  %s", min(width, 60)+2, s.Key+": "+s.Value, from, s.From, at), " "))
 	}
-	if r := c.Callers[as].RateLimit; r != nil {
-		fmt.Fprintf(out, "  and the ceiling of %s over all services: %s, burst %d\n", as, r.Rate, r.Burst)
+	for _, r := range c.Callers[as].RateLimit {
+		fmt.Fprintf(out, "  and the ceiling of %s over all services: %s, burst %d\n", as, r.Rate, r.BurstOr())
 	}
+	if q := c.Callers[as].Quota; q != nil {
+		fmt.Fprintf(out, "  and the quota of %s over all services:%s%s\n", as, amount(q.Day, "day"), amount(q.Month, "month"))
+	}
+}
+
+func amount(n int, period string) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %d a %s", n, period)
 }
 
 func lineOf(p config.Position) string { return fmt.Sprintf("%s:%d", p.File, p.Line) }
