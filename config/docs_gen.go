@@ -129,6 +129,7 @@ var fieldDocs = map[string]string{
 	"config.PolicyTest.As":                      "The organization that calls; default: a client without certificate.",
 	"config.PolicyTest.Body":                    "The request's body.",
 	"config.PolicyTest.Expect":                  "What should become of the request. At least one of its keys is needed.",
+	"config.PolicyTest.From":                    "The address of the client, for deny_from and allow_from; sets of URLs are taken for empty. Default: 192.0.2.1.",
 	"config.PolicyTest.Headers":                 "Maps names of header fields to their value.",
 	"config.PolicyTest.Name":                    "Says what is held, for whoever reads the failure; default: the request.",
 	"config.PolicyTest.Request":                 "A method and an absolute URL, such as GET https://data.egov.example/.",
