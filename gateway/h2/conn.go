@@ -55,6 +55,7 @@ type Conn struct {
 	timer  *time.Timer // of HeaderTimeout
 
 	wmu     sync.Mutex // held while the connection is written to
+	spoken  bool       // the server has written something
 	whead   [headLen]byte
 	whave   int // bytes of whead
 	wframe  frame
@@ -252,9 +253,7 @@ func (c *Conn) headers(f frame) error {
 		return c.fail(codeProtocol, "protocol_error")
 	}
 	if c.block == nil {
-		// Room for the fields that a head of MaxHeader bytes has in HTTP/1.1: the
-		// server counts 32 bytes for each of ten.
-		c.block = newBlock(c.server.o.Limits.MaxHeader + 320)
+		c.block = newBlock(listSize(c.server.o.Limits))
 	}
 	b := c.block
 	if f.kind == frameHeaders {
@@ -489,7 +488,12 @@ func (c *Conn) end(why string) {
 // lastWords writes GOAWAY; wmu must be held, and no frame be half written.
 func (c *Conn) lastWords(code uint32) {
 	c.transport.SetWriteDeadline(time.Now().Add(time.Second))
-	c.transport.Write(goAway(c.known.Load(), code))
+	var b []byte
+	if !c.spoken { // SETTINGS, be they empty, come first (RFC 9113 3.4)
+		b = make([]byte, headLen)
+		frame{kind: frameSettings}.put(b)
+	}
+	c.transport.Write(append(b, goAway(c.known.Load(), code)...))
 }
 
 // Close closes the connection. After a GOAWAY of the guard's own, the client

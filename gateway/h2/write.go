@@ -14,6 +14,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	c.spoken = true
 	n, err := c.transport.Write(p)
 	if err != nil {
 		return n, err
