@@ -90,6 +90,7 @@ func New(o Options) *Server {
 // Serve serves c until it ends and closes it.
 func (s *Server) Serve(ctx context.Context, c *Conn) {
 	c.ctx = ctx
+	c.startTimer() // until the client's first frame
 	s.h2.ServeConn(c, &http2.ServeConnOpts{Context: ctx, BaseConfig: s.base, Handler: s.o.Handler})
 	c.Close()
 }
