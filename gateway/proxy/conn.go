@@ -55,6 +55,10 @@ type conn struct {
 	ended    bool        // the server has ended the connection in order: FIN, and close_notify before it in TLS
 	broken   atomic.Bool // closed by another goroutine
 
+	// sent is when the request's body last moved: while it is on its way, the
+	// server can't be expected to answer.
+	sent atomic.Pointer[time.Time]
+
 	peek  func(fd uintptr)
 	peekN int
 	peekE error
@@ -84,6 +88,7 @@ func (c *conn) alive() bool {
 func (c *conn) begin(ctx context.Context, now time.Time, limit time.Duration) {
 	c.ctx, c.limit, c.since = ctx, limit, now
 	c.received = false
+	c.sent.Store(nil)
 	if c.buf == nil {
 		c.buf = smallBuffers.Get().(*[smallBuffer]byte)[:]
 	}
@@ -173,7 +178,11 @@ func (c *conn) late() error {
 		return err
 	}
 	now := time.Now()
-	left := c.limit - now.Sub(c.since)
+	since := c.since
+	if sent := c.sent.Load(); sent != nil && sent.After(since) {
+		since = *sent
+	}
+	left := c.limit - now.Sub(since)
 	if left <= 0 {
 		return errIdle
 	}

@@ -2,6 +2,8 @@ package proxy
 
 import (
 	"bufio"
+	"bytes"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -264,5 +266,32 @@ func TestMaxConnections(t *testing.T) {
 	}
 	if got := u.connections(); got != 1 {
 		t.Errorf("%d connections, want 1", got)
+	}
+}
+
+// TestSlowUpload: a body may be on its way for longer than the server may take to
+// answer.
+func TestSlowUpload(t *testing.T) {
+	t.Parallel()
+	u := newRaw(t, func(u *rawUpstream, _ int, c net.Conn, br *bufio.Reader) {
+		r, err := http.ReadRequest(br)
+		if err != nil {
+			return
+		}
+		n, _ := io.Copy(io.Discard, r.Body)
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%d", len(fmt.Sprint(n)), n)
+	})
+	g := newGateway(t, []string{u.URL}, timeout(200*time.Millisecond))
+	body, w := io.Pipe()
+	go func() {
+		piece := bytes.Repeat([]byte("x"), smallBody)
+		for range 8 {
+			w.Write(piece)
+			<-time.After(60 * time.Millisecond)
+		}
+		w.Close()
+	}()
+	if resp, got := do(t, g.Client(), "POST", g.URL, body); resp.StatusCode != 200 || got != fmt.Sprint(8*smallBody) {
+		t.Errorf("got %s %q, want 200 and the length of the whole body", resp.Status, got)
 	}
 }

@@ -78,6 +78,8 @@ func (u *upload) run() {
 				u.writeFailed(werr)
 				return
 			}
+			now := time.Now()
+			u.c.sent.Store(&now)
 		}
 		if err == io.EOF {
 			if u.left > 0 {
