@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"strings"
 	"sync"
 	"syscall"
@@ -217,9 +216,7 @@ func TestDescriptorsGone(t *testing.T) {
 func TestMemoryRunsOut(t *testing.T) {
 	n := newLimited(t, "export GOMEMLIMIT=80MiB")
 	n.configure("defaults: {waf: {mode: detect}}\n")
-	if out, err := exec.Command(n.vazel, "reload", "-config", n.dir).CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
+	n.command("reload", "-config", n.dir)
 	plain := n.over("h1", true)
 	n.expect("before", plain, "/", 200)
 	var held []net.Conn

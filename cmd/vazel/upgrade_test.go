@@ -71,7 +71,7 @@ func newLimited(t *testing.T, shell string) *upgradable {
 	served := make(chan struct{})
 	go func() { defer close(served); s.Serve(l) }()
 	t.Cleanup(func() { s.Close(); <-served })
-	if out, err := exec.Command(n.vazel, "certs", "dev", "-dir", filepath.Join(n.dir, "pki"), "-hosts", "a.example").CombinedOutput(); err != nil {
+	if out, err := exec.Command(n.vazel, "certs", "dev", "-dir", filepath.Join(n.dir, "pki"), "-hosts", "a.example,b.example").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
 	if n.port, err = freeport.Get(); err != nil {
@@ -103,6 +103,14 @@ func newLimited(t *testing.T, shell string) *upgradable {
 	})
 	n.until("it is ready", func() bool { return n.ask("/-/ready") == "ready\n" })
 	return n
+}
+
+// command runs the program, which must succeed.
+func (n *upgradable) command(args ...string) {
+	n.t.Helper()
+	if out, err := exec.Command(n.vazel, args...).CombinedOutput(); err != nil {
+		n.t.Fatalf("vazel %s: %v: %s", args, err, out)
+	}
 }
 
 // ask is what the admin listener says, on a connection of its own.

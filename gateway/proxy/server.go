@@ -253,6 +253,8 @@ type origin struct {
 	tls    *tls.Config // for HTTP/1.1; nil for http
 	h2     *h2client   // for h2 and h2c
 
+	known atomic.Int64 // when the name was last found, by Pool.now; 0 if it never was
+
 	// Of the goroutine that looks names up.
 	last    lookup
 	failing bool
