@@ -456,3 +456,49 @@ func TestUpgradeSignal(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// TestNotify: systemd is told when the service is ready, reloads and stops, and
+// which process is the main one.
+func TestNotify(t *testing.T) {
+	dir := t.TempDir()
+	s, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	n := newLimited(t, "export NOTIFY_SOCKET="+s.LocalAddr().String())
+	// hear waits for a message; others that come before are passed over.
+	hear := func(want string) {
+		t.Helper()
+		s.SetReadDeadline(time.Now().Add(30 * time.Second))
+		b := make([]byte, 4096)
+		for {
+			k, err := s.Read(b)
+			if err != nil {
+				t.Fatalf("%q was not said: %v", want, err)
+			}
+			if string(b[:k]) == want {
+				return
+			}
+			if strings.HasPrefix(string(b[:k]), "STOPPING") {
+				t.Errorf("the service is said to stop, before %q", want)
+			}
+		}
+	}
+	hear(fmt.Sprintf("READY=1\nMAINPID=%d", n.pid))
+	n.command("reload", "-config", n.dir)
+	hear("RELOADING=1")
+	hear("READY=1")
+	if out, err := n.upgrade(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	hear(fmt.Sprintf("MAINPID=%d", n.pid)) // from the former process, which is believed whatever NotifyAccess says
+	if err := <-n.ended; err != nil {
+		t.Errorf("the first process: %v", err)
+	}
+	n.command("reload", "-config", n.dir)
+	hear("RELOADING=1")
+	hear("READY=1")
+	syscall.Kill(n.pid, syscall.SIGTERM)
+	hear("STOPPING=1")
+}
