@@ -41,7 +41,7 @@ func (g *Gateway) serveH1(c *conn, h http.Handler, l *config.Limits, nc net.Conn
 // serveH2 serves HTTP/2 on tc until it ends.
 func (g *Gateway) serveH2(c *conn, l *config.Limits, tc *tls.Conn) {
 	s := h2.New(h2.Options{
-		Handler: g.handler,
+		Handler: g.roomy,
 		Limits: h2.Limits{
 			HeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(), WriteTimeout: l.WriteTimeout.Std(),
 			MaxHeader: int(l.MaxHeader), MaxStreams: l.MaxStreams,

@@ -83,7 +83,7 @@ func newUpgradable(t *testing.T) *upgradable {
 	}
 	defer f.Close()
 	cmd.Env = append(os.Environ(), "PATH="+n.dir+":"+os.Getenv("PATH")) // testscript shortens the program's name
-	cmd.Stderr = f // a file, so that Wait does not wait for the heirs
+	cmd.Stderr = f                                                      // a file, so that Wait does not wait for the heirs
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

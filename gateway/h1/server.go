@@ -20,6 +20,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -94,6 +95,7 @@ type conn struct {
 	deadline time.Time   // read deadline that is set
 	idle     atomic.Bool
 	watch    watcher
+	socket   syscall.RawConn // below TLS; nil until it is asked
 }
 
 // Serve serves c until it ends and closes it. cs is nil without TLS.
