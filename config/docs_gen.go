@@ -234,7 +234,7 @@ var fieldDocs = map[string]string{
 	"proxy.Settings.Health":                     "Checks each server at an interval.",
 	"proxy.Settings.MaxConnections":             "The largest number of connections to each server; default: 1024.",
 	"proxy.Settings.Retries":                    "Says how often an idempotent request that got no answer is sent again.",
-	"proxy.Settings.Timeout":                    "How long the upstream may take until its response begins, not counting the time in which the request's body is on its way, and how long a body may then stand still; default: 30s.",
+	"proxy.Settings.Timeout":                    "How long the upstream may take until its response begins, and how long a body may then stand still; default: 30s.",
 	"proxy.Settings.UpstreamProtocol":           "What is spoken to the upstream: h1, h2 (https upstreams), or h2c for gRPC without TLS; default: h1.",
 	"proxy.Settings.UpstreamTLS":                "How https upstreams are verified and which certificate is shown to them.",
 	"proxy.Settings.Websocket":                  "Lets connections be upgraded to WebSocket; default: false, and the upgrade is refused.",
