@@ -63,8 +63,10 @@ type Policy struct {
 // Organization is a caller: how it is recognized and what it may use in all.
 type Organization struct {
 	certs.Organization `yaml:",inline"`
-	// RateLimit is the organization's own ceiling over all services.
-	RateLimit *middleware.RateLimit `yaml:"rate_limit"`
+	// RateLimit is the organization's own ceiling over all services: one limit, or a list of several that hold at once.
+	RateLimit middleware.RateLimits `yaml:"rate_limit"`
+	// Quota bounds how many requests the organization may send to all services in a calendar day and month.
+	Quota *middleware.Quota `yaml:"quota"`
 	// RequirePQ refuses requests of the organization over connections without a post-quantum key exchange (a hybrid with ML-KEM) at every service, with 403 pq_required; default: false.
 	RequirePQ bool `yaml:"require_pq"`
 	// Contact is whom to call when the organization's traffic is refused: a mail address or telephone number.

@@ -108,7 +108,11 @@ func (l *loader) decode(n *yaml.Node, v reflect.Value, where string) {
 			return
 		}
 		if n.Kind != yaml.SequenceNode {
-			l.wrongKind(n, "a list, such as [a, b]", where)
+			want := "a list, such as [a, b]"
+			if t.Implements(oneOrMany) {
+				want = "a mapping, such as {key: value}, or a list of them,"
+			}
+			l.wrongKind(n, want, where)
 			return
 		}
 		v.Set(reflect.MakeSlice(t, len(n.Content), len(n.Content)))

@@ -78,9 +78,9 @@ type Route struct {
 	Redirect *Redirect
 	Rewrite  *Rewrite
 	Policy   Policy
-	// OwnRateLimit and OwnConcurrency say that rate_limit and concurrency stand
-	// in the route itself, so that their counts are its own.
-	OwnRateLimit, OwnConcurrency bool
+	// These say that rate_limit, quota, bandwidth and concurrency stand in the
+	// route itself, so that their counts are its own.
+	OwnRateLimit, OwnQuota, OwnBandwidth, OwnConcurrency bool
 
 	At       Position  `json:"-"` // where it is defined
 	Settings []Setting `json:"-"` // its policy, and where each part comes from

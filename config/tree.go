@@ -175,8 +175,12 @@ var policyKeys = func() map[string]bool {
 	return m
 }()
 
+// wholeKeys are those of limits: a rate of one level with a per of another would
+// be a limit that nobody wrote.
+var wholeKeys = map[string]bool{"rate_limit": true, "quota": true, "bandwidth": true}
+
 // merge puts upper over lower: mappings key by key, one level deep; lists and
-// scalars replace; rate_limit is always written whole. The nodes of the result
+// scalars replace; limits are always written whole. The nodes of the result
 // are those of the files, so that each effective value knows where it stands.
 func merge(lower, upper *yaml.Node) *yaml.Node {
 	out := &yaml.Node{Kind: yaml.MappingNode}
@@ -185,7 +189,7 @@ func merge(lower, upper *yaml.Node) *yaml.Node {
 			if out.Content[i].Value != k.Value {
 				continue
 			}
-			if old := out.Content[i+1]; old.Kind == yaml.MappingNode && v.Kind == yaml.MappingNode && k.Value != "rate_limit" {
+			if old := out.Content[i+1]; old.Kind == yaml.MappingNode && v.Kind == yaml.MappingNode && !wholeKeys[k.Value] {
 				v = overlay(old, v)
 			}
 			out.Content[i], out.Content[i+1] = k, v
@@ -316,6 +320,10 @@ func (t *tree) buildRoute(s *Service, n *yaml.Node, e RouteEntry, service *yaml.
 	r.At, r.Settings = t.position(n), t.settings(merged)
 	_, own := get(n, "rate_limit")
 	r.OwnRateLimit = own != nil
+	_, own = get(n, "quota")
+	r.OwnQuota = own != nil
+	_, own = get(n, "bandwidth")
+	r.OwnBandwidth = own != nil
 	_, own = get(n, "concurrency")
 	r.OwnConcurrency = own != nil
 	return r

@@ -191,6 +191,10 @@ var organizationRules = map[string]rule{
 	"revocation.grace": raised("a stale revocation list counts for longer", 0),
 	"rate_limit.rate":  raised("the ceiling is raised", unbounded),
 	"rate_limit.burst": burst,
+	"rate_limit.mode":  detected,
+	"quota.day":        raised("the quota is raised", unbounded),
+	"quota.month":      raised("the quota is raised", unbounded),
+	"quota.mode":       detected,
 	"valid_until": func(old, new any) string {
 		if new == nil || old != nil && fmt.Sprint(new) > fmt.Sprint(old) {
 			return "the agreement lasts longer"
@@ -203,6 +207,22 @@ var organizationRules = map[string]rule{
 func burst(old, new any) string {
 	if old != nil && new != nil && quantity(new) > quantity(old) {
 		return "the limit is raised"
+	}
+	return ""
+}
+
+// detected is the rule for modes of limits.
+func detected(_, new any) string {
+	if new == "detect" {
+		return "the limit refuses nothing any more"
+	}
+	return ""
+}
+
+// otherwise is the rule for whom a limit counts by.
+func otherwise(old, new any) string {
+	if old != nil && new != nil {
+		return "the limit counts by something else"
 	}
 	return ""
 }
@@ -257,21 +277,25 @@ func policyRules(was, is map[string]any) map[string]rule {
 		"methods":          added("methods are let through"),
 		"rate_limit.rate":  raised("the limit is raised", unbounded),
 		"rate_limit.burst": burst,
-		"rate_limit.per": func(old, new any) string {
-			if old != nil && new != nil {
-				return "the limit counts by something else"
-			}
-			return ""
-		},
-		"concurrency":   raised("the limit is raised", unbounded),
-		"max_body":      raised("the limit is raised", 0),
-		"timeout":       raised("the limit is raised", 0),
-		"waf.mode":      lowered("inspection is lowered", "block", "detect"),
-		"waf.paranoia":  falls("inspection is lowered", 1),
-		"waf.threshold": raised("inspection is lowered", 5),
-		"waf.exclude":   added("rules are left out"),
-		"audit":         lowered("fewer audit records are left", "full", "refusals"),
-		"cors.origins":  added("origins may read responses"),
+		"rate_limit.per":   otherwise,
+		"rate_limit.mode":  detected,
+		"quota.day":        raised("the quota is raised", unbounded),
+		"quota.month":      raised("the quota is raised", unbounded),
+		"quota.per":        otherwise,
+		"quota.mode":       detected,
+		"bandwidth.down":   raised("the limit is raised", unbounded),
+		"bandwidth.up":     raised("the limit is raised", unbounded),
+		"bandwidth.per":    otherwise,
+		"costs":            because("requests may count less"),
+		"concurrency":      raised("the limit is raised", unbounded),
+		"max_body":         raised("the limit is raised", 0),
+		"timeout":          raised("the limit is raised", 0),
+		"waf.mode":         lowered("inspection is lowered", "block", "detect"),
+		"waf.paranoia":     falls("inspection is lowered", 1),
+		"waf.threshold":    raised("inspection is lowered", 5),
+		"waf.exclude":      added("rules are left out"),
+		"audit":            lowered("fewer audit records are left", "full", "refusals"),
+		"cors.origins":     added("origins may read responses"),
 		"websocket": func(_, new any) string {
 			if new == true {
 				return "connections may be upgraded"

@@ -88,14 +88,16 @@ func newGateway(o Options) (*Gateway, error) {
 	g.files = middleware.NewDescriptors(o.Log, func() { g.proxies.CloseIdle() })
 	g.proxies = proxy.NewManager(proxy.Options{Log: o.Log.Named("upstream"), Registerer: o.Registerer, Descriptors: g.files})
 	var err error
-	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests, Share: g.inherited.FromProcess()}); err != nil {
+	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{
+		Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests, Share: g.inherited.FromProcess(), StateDir: o.StateDir,
+	}); err != nil {
 		return nil, err
 	}
 	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log})
 	g.networks = addresses.NewManager(addresses.Options{Log: o.Log.Named("addresses"), Registerer: o.Registerer, StateDir: o.StateDir, Changed: g.networksChanged})
 	g.conns = newConnections(g.metrics.requests)
 	g.certs.OnTrustChange(g.trustChanged)
-	g.handler = g.observer.Handler(http.HandlerFunc(g.handle))
+	g.handler = g.observer.Handler(http.HandlerFunc(g.handleNoted))
 	g.roomy = roomy(g.handler)
 	g.redirector = g.observer.Handler(g.certs.HTTPChallenge(http.HandlerFunc(g.redirect)))
 	return g, nil
@@ -199,7 +201,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 			g.log.Error("certificates are no longer renewed", zap.Error(err))
 		}
 	})
-	wg.Go(func() { g.engines.Load.Run(background) })
+	wg.Go(func() { g.engines.Run(background) })
 	wg.Go(func() { g.files.Run(background) })
 	wg.Go(func() { g.networks.Run(background) })
 	wg.Go(func() { g.watchEnds(background) })

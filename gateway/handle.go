@@ -13,6 +13,13 @@ import (
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
+// handleNoted serves a request, and remembers a refusal for the organization that
+// it belongs to.
+func (g *Gateway) handleNoted(w http.ResponseWriter, r *http.Request) {
+	g.handle(w, r)
+	g.engines.NoteRefusal(middleware.RecordOf(r.Context()))
+}
+
 // handle takes a request from the wire to the chain of its route. What it
 // settles here (host, path, organization) is what every later step uses.
 func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
@@ -130,6 +137,10 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, snap *snapshot, 
 				rec.Organization = p.identity.Organization
 				rec.OrgName = snap.config.Callers[rec.Organization].Name
 			}
+		}
+		if p != nil && t.decoded == middleware.QuotaPath {
+			g.engines.ServeQuota(w, r, snap.limits, snap.config.Callers[rec.Organization], g.metrics.requests)
+			return nil, nil
 		}
 		found, allowed := svc.find(r, t)
 		switch {

@@ -5,7 +5,6 @@ import (
 	"hash/fnv"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"sort"
 	"strings"
@@ -198,7 +197,7 @@ func callersOf(allow, everybody []string) map[string]bool {
 // find picks the route for a request. If a path fits but no method, route is
 // nil and allowed lists the methods that would.
 func (s *service) find(r *http.Request, t target) (found *route, allowed []string) {
-	q := query{raw: t.query}
+	q := middleware.Query{Raw: t.query}
 	if l := s.exact[t.decoded]; l != nil {
 		found, allowed = pick(l, r, &q)
 	}
@@ -225,7 +224,7 @@ func (s *service) find(r *http.Request, t target) (found *route, allowed []strin
 
 // findDenied looks for a deny route that some spelling of the path may reach at
 // an upstream that folds letters or trailing dots.
-func (s *service) findDenied(r *http.Request, t target, q *query) *route {
+func (s *service) findDenied(r *http.Request, t target, q *middleware.Query) *route {
 	folded := foldPath(t.decoded)
 	if d, _ := pick(s.denied["="+folded], r, q); d != nil {
 		return d
@@ -242,7 +241,7 @@ func (s *service) findDenied(r *http.Request, t target, q *query) *route {
 }
 
 // pick chooses among routes with one path.
-func pick(l []*route, r *http.Request, q *query) (found *route, allowed []string) {
+func pick(l []*route, r *http.Request, q *middleware.Query) (found *route, allowed []string) {
 	for _, c := range l {
 		if !c.fits(r, q) {
 			continue
@@ -268,9 +267,9 @@ func preflightFor(r *http.Request) string {
 	return r.Header["Access-Control-Request-Method"][0]
 }
 
-func (c *route) fits(r *http.Request, q *query) bool {
+func (c *route) fits(r *http.Request, q *middleware.Query) bool {
 	for _, m := range c.match {
-		if m.query && !q.has(m.name, m.want) || !m.query && !headerHas(r.Header, m.name, m.want) {
+		if m.query && !q.Has(m.name, m.want) || !m.query && !headerHas(r.Header, m.name, m.want) {
 			return false
 		}
 	}
@@ -280,38 +279,6 @@ func (c *route) fits(r *http.Request, q *query) bool {
 func headerHas(h http.Header, name, want string) bool {
 	values := h[name]
 	return want == "*" && len(values) > 0 || slices.Contains(values, want)
-}
-
-// query reads the parameters of a query string once, when the first route asks.
-// Names are compared without regard to letter case: OGC services read
-// REQUEST=GetMap and request=GetMap alike, and a condition that a different
-// spelling evades would protect nothing.
-type query struct {
-	raw    string
-	parsed bool
-	values map[string][]string
-}
-
-func (q *query) has(name, want string) bool {
-	if !q.parsed {
-		q.parsed = true
-		q.values = map[string][]string{}
-		for _, pair := range strings.FieldsFunc(q.raw, func(r rune) bool { return r == '&' || r == ';' }) {
-			k, v, _ := strings.Cut(pair, "=")
-			k, v = strings.ToLower(unescapeQuery(k)), unescapeQuery(v)
-			q.values[k] = append(q.values[k], v)
-		}
-	}
-	values := q.values[strings.ToLower(name)]
-	return want == "*" && len(values) > 0 || slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, want) })
-}
-
-// unescapeQuery decodes as much of s as can be decoded.
-func unescapeQuery(s string) string {
-	if u, err := url.QueryUnescape(s); err == nil {
-		return u
-	}
-	return s
 }
 
 // refuse answers a request without a route as the service's routes would.

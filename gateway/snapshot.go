@@ -29,7 +29,8 @@ type snapshot struct {
 	listens   map[string]*listen // by configured address
 	trusted   []netip.Prefix
 	addresses *addresses.Book
-	deny      *addresses.Rules  // of connections
+	deny      *addresses.Rules // of connections
+	limits    *middleware.LimitList
 	rights    map[string]uint64 // by organization, "" for nobody: of everything that it may send where identity counts
 }
 
@@ -58,6 +59,7 @@ func (g *Gateway) build(c *config.Config) (*snapshot, error) {
 		hosts:   hosts{exact: map[string]*service{}, wildcard: map[string]*service{}},
 		listens: map[string]*listen{},
 		rights:  map[string]uint64{},
+		limits:  middleware.NewLimitList(),
 	}
 	for _, p := range c.TrustedProxies {
 		s.trusted = append(s.trusted, p.Prefix)
@@ -73,7 +75,8 @@ func (g *Gateway) build(c *config.Config) (*snapshot, error) {
 		return nil, err
 	}
 	everybody := slices.Sorted(maps.Keys(c.Callers))
-	shared := middleware.Env{Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines, Addresses: s.addresses}
+	shared := middleware.Env{Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines,
+		Limits: s.limits, Addresses: s.addresses, WriteTimeout: c.Limits.WriteTimeout.Std()}
 	if shared.Ceilings, err = middleware.NewCeilings(shared); err != nil {
 		return nil, err
 	}
@@ -215,9 +218,18 @@ func (g *Gateway) routeHandler(env middleware.Env, sc *config.Service, rc *confi
 		end = pool.Handler(proxy.RouteConfig{Settings: rc.Policy.Settings, Outbound: outbound, Path: rewritePath(rc.Rewrite, prefix)})
 	}
 	env.Service, env.Route, env.Backend = sc.Name, rc.Name, backendOf(sc, rc, prefix)
-	env.RateLimitScope, env.ConcurrencyScope = sc.Name, sc.Name
+	env.RateLimitScope, env.QuotaScope, env.BandwidthScope, env.ConcurrencyScope = sc.Name, sc.Name, sc.Name, sc.Name
+	if sc.Policy.MTLS == certs.MTLSOff {
+		env.Limits = nil // nobody is identified here
+	}
 	if rc.OwnRateLimit {
 		env.RateLimitScope = rc.Name
+	}
+	if rc.OwnQuota {
+		env.QuotaScope = rc.Name
+	}
+	if rc.OwnBandwidth {
+		env.BandwidthScope = rc.Name
 	}
 	if rc.OwnConcurrency {
 		env.ConcurrencyScope = rc.Name

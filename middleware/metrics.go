@@ -37,6 +37,9 @@ type Metrics struct {
 
 	limitDecisions *prometheus.CounterVec
 	limited        *prometheus.CounterVec
+	nearLimit      *prometheus.CounterVec
+	paced          *prometheus.CounterVec
+	paceWaited     *prometheus.CounterVec
 
 	panics     *prometheus.CounterVec
 	overflow   *prometheus.CounterVec
@@ -111,7 +114,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 		connOpen:     gauge("vazel_connections_open", "Open client connections.", "listener", "transport"),
 		connTotal:    counter("vazel_connections_total", "Accepted client connections.", "listener", "transport"),
-		connRejected: counter("vazel_connections_rejected_total", "Client connections closed at once. Reason: per_ip_limit, global_limit, denied_network, descriptors (the process may open no more), memory (in short supply).", "listener", "reason"),
+		connRejected: counter("vazel_connections_rejected_total", "Client connections closed at once. Reason: per_ip_limit, global_limit, denied_network, network_list_unavailable, descriptors (the process may open no more), memory (in short supply).", "listener", "reason"),
 
 		handshakes:        counter("vazel_tls_handshakes_total", "Completed TLS handshakes.", "listener", "version", "group", "resumed"),
 		handshakeErrors:   counter("vazel_tls_handshake_errors_total", "Failed TLS handshakes. Reason: client_alert (it refused the gateway's certificate, mostly), client_closed, timeout, unsupported_version, no_shared_cipher, bad_signature, no_certificate (none to serve yet), not_tls, proxy_header, other. A bad client certificate is no such error: see vazel_mtls_rejections_total.", "listener", "reason"),
@@ -120,8 +123,11 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 		quicEvents: counter("vazel_quic_events_total", "Packets outside of QUIC connections: retry_sent (an address has to prove itself), version_negotiation, zero_rtt_rejected.", "listener", "event"),
 
-		limitDecisions: counter("vazel_ratelimit_decisions_total", "Decisions of rate limits: allowed, limited, shadow_limited, error.", "policy", "decision"),
-		limited:        counter("vazel_ratelimit_limited_total", "Requests refused by rate limits, by organization.", "policy", "organization"),
+		limitDecisions: counter("vazel_ratelimit_decisions_total", "Decisions of rate limits, quotas, bounds on concurrency and bandwidths: allowed, limited, shadow_limited (detect), error.", "policy", "decision"),
+		limited:        counter("vazel_ratelimit_limited_total", "Requests refused by rate limits, quotas and bounds on concurrency, by organization.", "policy", "organization"),
+		nearLimit:      counter("vazel_ratelimit_near_limit_total", "Requests that a rate limit or quota allowed when less than a tenth of it was left.", "policy"),
+		paced:          counter("vazel_bandwidth_bytes_total", "Bytes of bodies that passed under a bandwidth. Direction: down (responses), up (requests).", "policy", "direction"),
+		paceWaited:     counter("vazel_bandwidth_waited_seconds_total", "Time that transfers were held back by a bandwidth.", "policy", "direction"),
 
 		panics:     counter("vazel_panics_total", "Panics that were caught.", "component"),
 		overflow:   counter("vazel_metric_overflow_total", "Observations counted under _overflow because a metric has too many series.", "metric"),

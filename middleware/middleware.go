@@ -6,6 +6,7 @@ package middleware
 
 import (
 	"net/http"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -32,8 +33,14 @@ type Chain struct {
 	Methods unit.List `yaml:"methods"`
 	// CORS answers preflight requests and sets the cross-origin headers.
 	CORS *CORS `yaml:"cors"`
-	// RateLimit bounds how often each client, organization or the whole service may be called.
-	RateLimit *RateLimit `yaml:"rate_limit"`
+	// RateLimit bounds how often each client, organization or the whole service may be called: one limit, or a list of several that hold at once.
+	RateLimit RateLimits `yaml:"rate_limit"`
+	// Quota bounds how many requests a calendar day and month admit.
+	Quota *Quota `yaml:"quota"`
+	// Costs lists the requests that count more than 1 in every rate limit and quota, such as those that make the service work hard. Of several that fit a request the highest counts; one that is more than a whole burst takes the burst.
+	Costs []Cost `yaml:"costs"`
+	// Bandwidth slows responses and uploads down to a rate.
+	Bandwidth *Bandwidth `yaml:"bandwidth"`
 	// Concurrency is how many requests of this service or route may be under way at once; more get 503. Default: no bound.
 	Concurrency int `yaml:"concurrency"`
 	// Priority says who is refused first while the process is overloaded: low before normal before high, and within normal anonymous callers before organizations; default: normal.
@@ -62,7 +69,8 @@ type Chain struct {
 type Caller struct {
 	Key       string     // configured key
 	Name      string     // for people
-	RateLimit *RateLimit // its own ceiling over all services, or nil
+	RateLimit RateLimits // its own ceilings over all services
+	Quota     *Quota     // likewise
 	Contact   string     // whom to call, for operators
 	RequirePQ bool       // whatever the service asks for
 }
@@ -72,9 +80,13 @@ type Env struct {
 	Service, Route   string            // configured names, for labels and messages
 	Backend          string            // digest of all that decides what the upstream is asked, and which one
 	RateLimitScope   string            // service or route that the rate limit was written for
+	QuotaScope       string            // likewise of the quota
+	BandwidthScope   string            // likewise of the bandwidth
 	ConcurrencyScope string            // service or route that the bound on concurrency was written for
 	Callers          map[string]Caller // every configured organization
 	Ceilings         Ceilings          // of these; nil has each Build make its own
+	Limits           *LimitList        // where organizations' limits are noted; nil where nobody is identified
+	WriteTimeout     time.Duration     // limits.write_timeout
 	Log              *zap.Logger
 	Metrics          *Metrics
 	Engines          *Engines
