@@ -202,6 +202,9 @@ func TestDescriptorsGone(t *testing.T) {
 	if _, refused := n.crowd(20); refused < 15 {
 		t.Errorf("%d connections of 20 were refused", refused)
 	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("that took %s", took)
+	}
 	close(n.release)
 	if b, err := io.ReadAll(under.Body); err != nil || string(b) != "begun\nended\n" {
 		t.Errorf("the request under way: %q, %v", b, err)
