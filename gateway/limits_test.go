@@ -504,3 +504,33 @@ func TestCostOfOperation(t *testing.T) {
 		}
 	}
 }
+
+// TestBandwidthOfWebSocket: what becomes of a connection after HTTP keeps its
+// bandwidth, both ways, and loses nothing.
+func TestBandwidthOfWebSocket(t *testing.T) {
+	const size = 96 << 10
+	n := newNode(t, func(w http.ResponseWriter, r *http.Request) {
+		c, rw, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		rw.WriteString("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n")
+		rw.Flush()
+		io.CopyN(c, rw, size)
+	})
+	n.use("    websocket: true\n    bandwidth: {down: 256KiB/s, up: 256KiB/s, per: organization}")
+	c, br := n.raw("inner.example", n.client(n.orgCA, "NTRBG-100000003"))
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: inner.example\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n")
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil || resp.StatusCode != 101 {
+		t.Fatalf("%v %v", resp, err)
+	}
+	start := time.Now()
+	go io.WriteString(c, strings.Repeat("w", size))
+	got, err := io.ReadAll(io.LimitReader(br, size))
+	if took := time.Since(start); err != nil || string(got) != strings.Repeat("w", size) || took < 250*time.Millisecond {
+		t.Errorf("%d bytes, %v, in %v, want %d in 0.25s or more", len(got), err, took, size)
+	}
+}

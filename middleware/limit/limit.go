@@ -69,6 +69,7 @@ func New(o Options) *Store {
 		o.Wall = time.Now
 	}
 	s := &Store{now: o.Now, seed: maphash.MakeSeed(), byName: map[string]*Policy{}, calendar: newCalendar(o.Wall, o.Now)}
+	s.kept.notes.wake = make(chan struct{}, 1)
 	s.policies.Store(&[]*Policy{nil})
 	shards := 1
 	for shards < maxShards && shards*2*4*ways <= o.Networks {
@@ -238,7 +239,7 @@ func (s *Store) useLocked(uses []Use, places []place, take bool) (bool, error) {
 		case !uses[i].Decision.Allowed: // a shadow
 		case at.p.period != 0:
 			at.cell.b.level = at.level
-			s.kept.note()
+			s.kept.countedLocked(at.cell)
 		case at.cell != nil:
 			at.cell.b = bucket{at.level, now}
 		default:

@@ -29,10 +29,12 @@ type Policy struct {
 // cell is the bucket of a configured key, in a cache line of its own: the keys
 // of the organizations are the hottest.
 type cell struct {
-	mu   sync.Mutex
-	b    bucket
-	name string
-	_    [24]byte
+	mu     sync.Mutex
+	noted  bool // of quotas: it waits to be written down
+	b      bucket
+	policy *Policy
+	name   string
+	_      [8]byte
 }
 
 // Policy finds or makes the policy of that name. Policies are never forgotten:
@@ -76,7 +78,7 @@ func (p *Policy) Configured(name string) Key {
 	defer p.mu.Unlock()
 	i, ok := p.index[name]
 	if !ok {
-		c := &cell{name: name}
+		c := &cell{policy: p, name: name}
 		if p.period != 0 {
 			c.b = p.store.kept.claim(p.name, name, p.period)
 		}
