@@ -26,7 +26,7 @@ import (
 // upstream is not there. It opens no socket and writes no file.
 //
 // What depends on other requests is left out: limits, quotas and audit
-// records.
+// records. Address sets of URLs are taken for empty.
 type Rehearsal struct {
 	g *Gateway
 	c *config.Config
@@ -82,7 +82,8 @@ type Question struct {
 	URL          string
 	Header       http.Header
 	Body         string
-	Organization string // configured key, or "" for a client without a certificate
+	Organization string     // configured key, or "" for a client without a certificate
+	From         netip.Addr // of the client; invalid for one of a network that is in nobody's use
 }
 
 // Answer is what would become of it.
@@ -123,7 +124,11 @@ func (re *Rehearsal) Ask(q Question) (Answer, error) {
 	if _, err := netip.ParseAddr(name); err == nil {
 		name = "" // clients name no address in their handshake
 	}
-	c := &conn{Conn: middleware.Conn{Listener: listener, Protocol: "h1", Peer: netip.MustParseAddrPort("192.0.2.1:1024")}, sni: name, close: func() {}}
+	from := q.From
+	if !from.IsValid() {
+		from = netip.MustParseAddr("192.0.2.1")
+	}
+	c := &conn{Conn: middleware.Conn{Listener: listener, Protocol: "h1", Peer: netip.AddrPortFrom(from, 1024)}, sni: name, close: func() {}}
 	set := re.g.snapshot.Load().certs
 	c.proven.Store(&proven{
 		trust: trustState{set.TrustID(), set.Epoch()}, until: time.Now().Add(time.Hour), identity: re.identity(q.Organization),

@@ -84,7 +84,7 @@ func measure(e *env, px *proxy, sc scenario, d time.Duration, s *sample) {
 	if got.err != nil {
 		s.Err = got.err.Error()
 	}
-	if sc.name == "h1_log" && px.def.LogF != "" {
+	if (sc.variant == "log" || sc.variant == "all") && px.def.LogF != "" {
 		if l := countLines(filepath.Join(px.dir, px.def.LogF)); l < got.r.Ops*9/10 {
 			s.Err = fmt.Sprintf("log has %d lines after %d requests", l, got.r.Ops)
 		}

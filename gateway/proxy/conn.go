@@ -48,16 +48,13 @@ type conn struct {
 	ctx      context.Context // of the exchange
 	stop     func() bool     // ends the watch of ctx
 	limit    time.Duration   // how long nothing may arrive
+	upload   *pulse          // of a request body that is being sent, or nil
 	since    time.Time       // when something last arrived, or when waiting began
 	readBy   time.Time       // deadline of the socket
 	writeBy  time.Time
 	received bool        // a byte of this exchange's response arrived
 	ended    bool        // the server has ended the connection in order: FIN, and close_notify before it in TLS
 	broken   atomic.Bool // closed by another goroutine
-
-	// sent is when the request's body last moved: while it is on its way, the
-	// server can't be expected to answer.
-	sent atomic.Pointer[time.Time]
 
 	peek  func(fd uintptr)
 	peekN int
@@ -88,7 +85,6 @@ func (c *conn) alive() bool {
 func (c *conn) begin(ctx context.Context, now time.Time, limit time.Duration) {
 	c.ctx, c.limit, c.since = ctx, limit, now
 	c.received = false
-	c.sent.Store(nil)
 	if c.buf == nil {
 		c.buf = smallBuffers.Get().(*[smallBuffer]byte)[:]
 	}
@@ -108,7 +104,7 @@ func (c *conn) end() bool {
 	if c.r != c.w {
 		ok = false // more than the response arrived
 	}
-	c.stop, c.ctx = nil, nil
+	c.stop, c.ctx, c.upload = nil, nil, nil
 	c.freeBuf()
 	c.r, c.w = 0, 0
 	c.used = true
@@ -178,11 +174,10 @@ func (c *conn) late() error {
 		return err
 	}
 	now := time.Now()
-	since := c.since
-	if sent := c.sent.Load(); sent != nil && sent.After(since) {
-		since = *sent
+	left := c.limit - now.Sub(c.since)
+	if c.upload != nil {
+		left = max(left, c.limit-now.Sub(c.upload.since(now)))
 	}
-	left := c.limit - now.Sub(since)
 	if left <= 0 {
 		return errIdle
 	}

@@ -12,7 +12,7 @@ import (
 // Settings say how a service's servers are found, chosen and spoken to. Those of
 // a service make its Pool; Timeout, Retries and Websocket may differ by route.
 type Settings struct {
-	// Timeout is how long the upstream may take until its response begins, not counting the time in which the request's body is on its way, and how long a body may then stand still; default: 30s.
+	// Timeout is how long the upstream may take until its response begins, and how long a body may then stand still; default: 30s.
 	Timeout unit.Duration `yaml:"timeout"`
 	// ConnectTimeout is how long a connection to a server may take, TLS included; default: 5s.
 	ConnectTimeout unit.Duration `yaml:"connect_timeout"`

@@ -3,6 +3,7 @@ package addresses
 import (
 	"encoding/binary"
 	"math"
+	"math/bits"
 	"net/netip"
 	"slices"
 )
@@ -14,7 +15,12 @@ type table struct {
 	entries int // as listed
 	four    []range4
 	six     []range6
-	index   []uint32 // by the upper half of an IPv4 address: ranges that end before it; nil for few
+	index4  []uint32 // by the upper half of an IPv4 address: ranges that end before it; nil for few
+
+	// Likewise for IPv6, by up to 16 of the bits in which the ranges differ.
+	index6 []uint32
+	base6  uint64
+	shift6 int
 }
 
 type range4 struct{ first, last uint32 }
@@ -36,7 +42,7 @@ func fourOf(a netip.Addr) uint32 {
 	return binary.BigEndian.Uint32(b[:])
 }
 
-// indexFrom is how many ranges are worth an index of 256 KiB.
+// indexFrom is how many ranges of a family are worth an index of 256 KiB.
 const indexFrom = 1024
 
 // contains reports whether a is inside. An IPv4 address in IPv6 form is one of IPv4.
@@ -49,8 +55,8 @@ func (t *table) contains(a netip.Addr) bool {
 
 func (t *table) contains4(a uint32) bool {
 	lo, hi := 0, len(t.four)
-	if t.index != nil {
-		lo, hi = int(t.index[a>>16]), int(t.index[a>>16+1])
+	if t.index4 != nil {
+		lo, hi = int(t.index4[a>>16]), int(t.index4[a>>16+1])
 	}
 	for lo < hi { // the first range that does not end before a
 		if mid := int(uint(lo+hi) >> 1); t.four[mid].last < a {
@@ -64,6 +70,13 @@ func (t *table) contains4(a uint32) bool {
 
 func (t *table) contains6(a wide) bool {
 	lo, hi := 0, len(t.six)
+	if t.index6 != nil {
+		i := (a.hi - t.base6) >> t.shift6
+		if a.hi < t.base6 || i >= uint64(len(t.index6)-1) {
+			return false
+		}
+		lo, hi = int(t.index6[i]), int(t.index6[i+1])
+	}
 	for lo < hi {
 		if mid := int(uint(lo+hi) >> 1); t.six[mid].last.less(a) {
 			lo = mid + 1
@@ -130,15 +143,32 @@ func (t *table) finish() {
 		}
 	}
 	t.six = slices.Clip(six)
-	if len(t.four) < indexFrom {
-		return
-	}
-	t.index = make([]uint32, 1<<16+1)
-	i := 0
-	for half := range t.index {
-		for i < len(t.four) && uint64(t.four[i].last) < uint64(half)<<16 {
-			i++
+	t.makeIndex()
+}
+
+// makeIndex lets searches begin where few ranges are left.
+func (t *table) makeIndex() {
+	if len(t.four) >= indexFrom {
+		t.index4 = make([]uint32, 1<<16+1)
+		i := 0
+		for half := range t.index4 {
+			for i < len(t.four) && uint64(t.four[i].last) < uint64(half)<<16 {
+				i++
+			}
+			t.index4[half] = uint32(i)
 		}
-		t.index[half] = uint32(i)
+	}
+	if n := len(t.six); n >= indexFrom {
+		t.base6 = t.six[0].first.hi
+		span := t.six[n-1].last.hi - t.base6
+		t.shift6 = max(0, bits.Len64(span)-16)
+		t.index6 = make([]uint32, span>>t.shift6+2)
+		i := 0
+		for part := range t.index6 {
+			for i < n && (t.six[i].last.hi-t.base6)>>t.shift6 < uint64(part) {
+				i++
+			}
+			t.index6[part] = uint32(i)
+		}
 	}
 }

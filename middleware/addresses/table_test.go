@@ -28,9 +28,6 @@ func TestTable(t *testing.T) {
 			table.addPrefix(p)
 		}
 		table.finish()
-		if round%4 == 3 && len(table.four) < indexFrom && table.index != nil {
-			t.Error("a small table has an index")
-		}
 		for range 400 {
 			p := randomPrefix(r)
 			for _, a := range []netip.Addr{p.Addr(), p.Addr().Prev(), lastOf(p), lastOf(p).Next()} {
@@ -59,7 +56,7 @@ func TestTableIndex(t *testing.T) {
 	large.addPrefix(netip.MustParsePrefix("255.255.0.0/16"))
 	large.addPrefix(netip.MustParsePrefix("64.0.0.0/6")) // over many entries of the index
 	large.finish()
-	if large.index == nil {
+	if large.index4 == nil {
 		t.Fatal("no index")
 	}
 	small := &table{four: large.four}
@@ -79,6 +76,57 @@ func TestTableIndex(t *testing.T) {
 	}
 	for _, a := range []uint32{0, 1, 0xffff, 0x10000, 0xfffeffff, 0xffff0000, 0xffffffff} {
 		check(a)
+	}
+}
+
+// TestTableIndex6 is TestTableIndex for IPv6: ranges in one network, over the
+// whole space, and at its end.
+func TestTableIndex6(t *testing.T) {
+	for name, random := range map[string]func(r *rand.Rand) wide{
+		"one network":     func(r *rand.Rand) wide { return wide{0x20010db8<<32 | r.Uint64()>>32, r.Uint64()} },
+		"one /64":         func(r *rand.Rand) wide { return wide{0x20010db8 << 32, r.Uint64()} },
+		"the whole space": func(r *rand.Rand) wide { return wide{r.Uint64(), r.Uint64()} },
+		"the end":         func(r *rand.Rand) wide { return wide{^(r.Uint64() >> 50), ^(r.Uint64() >> 8)} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(9, 10))
+			large := &table{}
+			for range 3000 {
+				a := random(r)
+				last := a
+				last.lo |= r.Uint64() >> r.IntN(64)
+				if r.IntN(4) == 0 {
+					last = wide{a.hi | r.Uint64()>>(40+r.IntN(24)), ^uint64(0)}
+				}
+				large.six = append(large.six, range6{a, last})
+			}
+			all := append([]range6{}, large.six...)
+			large.finish()
+			if len(large.six) >= indexFrom != (large.index6 != nil) {
+				t.Fatalf("%d ranges, index %v", len(large.six), large.index6 != nil)
+			}
+			plain := &table{six: large.six}
+			check := func(a wide) {
+				got, want := large.contains6(a), plain.contains6(a)
+				if got != want {
+					t.Fatalf("%x: got %v, want %v", a, got, want)
+				}
+			}
+			for _, x := range all {
+				for _, a := range []wide{x.first, x.last, {x.first.hi - 1, x.first.lo}, {x.last.hi + 1, 0}, {x.first.hi, x.first.lo - 1}} {
+					check(a)
+				}
+				if !large.contains6(x.first) || !large.contains6(x.last) {
+					t.Fatalf("%x is not inside", x)
+				}
+			}
+			for range 20_000 {
+				check(random(r))
+				check(wide{r.Uint64(), r.Uint64()})
+			}
+			check(wide{})
+			check(wide{^uint64(0), ^uint64(0)})
+		})
 	}
 }
 
