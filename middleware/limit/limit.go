@@ -43,6 +43,7 @@ type Store struct {
 	now  func() time.Duration
 	seed maphash.Seed
 	seq  atomic.Uint64
+	from atomic.Uint64 // see InForce
 
 	policies atomic.Pointer[[]*Policy] // by id; the first is nil
 
@@ -279,12 +280,13 @@ type Usage struct {
 	Ratio        float64
 }
 
-// Usages describes the configured keys that have something in use.
+// Usages describes the configured keys of policies in force that have something
+// in use.
 func (s *Store) Usages() []Usage {
 	var all []Usage
 	for _, p := range (*s.policies.Load())[1:] {
 		t := p.terms.Load()
-		if t == nil {
+		if t == nil || p.given.Load() <= s.from.Load() {
 			continue
 		}
 		for _, c := range *p.cells.Load() {
