@@ -144,6 +144,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.engines.WAF.Show(inspectionModes(c))
 	g.observer.Use(logs, next.trusted)
 	g.snapshot.Store(next)
+	g.engines.Limits.InForce(next.mark)
 	g.networks.Activate(next.addresses)
 	g.certs.Activate(next.certs)
 	g.proxies.Activate(next.pools)
