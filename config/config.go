@@ -11,6 +11,7 @@ import (
 	"github.com/vazel-gateway/vazel/config/unit"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/store"
 )
 
 // File is what one YAML file may hold. Only the main file may hold the keys
@@ -28,6 +29,8 @@ type File struct {
 	TLS certs.TLS `yaml:"tls"`
 	// Limits are the bounds on what one client or connection may take.
 	Limits Limits `yaml:"limits"`
+	// Store is the Redis or Valkey server over which several gateways share the limits of organizations and services, and certificates from ACME; default: none, each gateway counts for itself.
+	Store *store.Settings `yaml:"store"`
 	// Admin is the listener for metrics, health and status. A change needs a restart.
 	Admin Admin `yaml:"admin"`
 	// AccessLog is where requests are logged.

@@ -6,6 +6,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log"
 	"net/http"
 	"runtime/debug"
@@ -20,6 +21,7 @@ import (
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/store"
 )
 
 // Options is what a Gateway needs from the process.
@@ -39,6 +41,7 @@ type Gateway struct {
 	certs    *certs.Manager
 	proxies  *proxy.Manager
 	engines  *middleware.Engines
+	store    *store.Store
 	observer *middleware.Observer
 	conns    *connections
 
@@ -77,7 +80,8 @@ func newGateway(o Options) (*Gateway, error) {
 	g := &Gateway{log: o.Log, serverLog: newServerLog(o.Log), started: time.Now().UTC().Round(0), stopping: make(chan struct{})}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	g.metrics = newMetrics(o.Registerer, o.Version)
-	g.certs = certs.NewManager(certs.Options{Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})
+	g.store = store.New()
+	g.certs = certs.NewManager(certs.Options{Store: g.store, Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})
 	g.proxies = proxy.NewManager(proxy.Options{Log: o.Log.Named("upstream"), Registerer: o.Registerer})
 	var err error
 	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests}); err != nil {
@@ -106,6 +110,10 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	shared, err := g.store.Build(c.Store)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
 	logs, err := g.observer.OpenLogs(c.AccessLog.Output)
 	if err != nil {
 		return err
@@ -129,6 +137,8 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
 	g.observer.Use(logs, next.trusted)
+	g.store.Use(shared)
+	g.engines.Limits.Share(shared)
 	g.snapshot.Store(next)
 	g.certs.Activate(next.certs)
 	g.proxies.Activate(next.pools)
@@ -172,11 +182,13 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 	})
 	wg.Go(func() { g.engines.Load.Run(background) })
+	wg.Go(func() { g.engines.Run(background) })
 	wg.Go(func() { g.watchEnds(background) })
 	<-ctx.Done()
 	g.drain()
 	stop()
 	wg.Wait()
+	g.store.Close()
 	return nil
 }
 

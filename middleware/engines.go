@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,8 @@ type Engines struct {
 	Cache  *cache.Store
 
 	cached *prometheus.CounterVec
+	log    *zap.Logger
+	lent   *storeMetrics
 
 	mu     sync.Mutex
 	places map[string]*atomic.Int64 // requests under way, by concurrency scope
@@ -47,8 +50,10 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 		cached: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vazel_cache_requests_total", Help: "Requests of routes with a cache. Result: hit, miss (and kept), revalidated, stale (the upstream failed), coalesced, pass (can't be kept).",
 		}, []string{"route", "result"}),
+		log:    o.Log,
 		places: map[string]*atomic.Int64{},
 	}
+	e.lent = newStoreMetrics(e.Limits, o.Registerer)
 	o.Registerer.MustRegister(NewLimitCollector(e.Limits), e.cached)
 	for _, g := range []struct {
 		name, help string
@@ -85,6 +90,9 @@ func (e *Engines) underWay(scope string) *atomic.Int64 {
 	}
 	return n
 }
+
+// Run does the background work of the limits until ctx ends.
+func (e *Engines) Run(ctx context.Context) { e.Limits.Run(ctx, e.log.Named("limits"), e.lent) }
 
 // Reopen opens files anew, after they were moved away.
 func (e *Engines) Reopen() error { return errors.Join(e.Audit.Reopen()) }

@@ -2,6 +2,7 @@ package middleware
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -160,6 +161,12 @@ func (rl *rateLimits) admit(w http.ResponseWriter, r *http.Request) bool {
 		uses[0].Key = pl.limiters[0].policy.Network(rec.Client)
 	}
 	allowed, err := rl.store.TakeAll(r.Context(), uses[:pl.n])
+	if errors.Is(err, limit.ErrUnavailable) {
+		rec.RateLimitPolicy, rec.RateLimitDecision = pl.limiters[0].name, "error"
+		rl.metrics.limitDecisions.WithLabelValues(pl.limiters[0].name, "error").Inc()
+		Deny(w, r, http.StatusServiceUnavailable, Denial{By: "rate_limit", Reason: "limits_unavailable", Detail: err.Error(), RetryAfter: time.Second})
+		return false
+	}
 	if err != nil { // a bug: nobody is let through uncounted
 		rec.RateLimitPolicy, rec.RateLimitDecision = pl.limiters[0].name, "error"
 		rl.metrics.limitDecisions.WithLabelValues(pl.limiters[0].name, "error").Inc()

@@ -45,6 +45,8 @@ type Store struct {
 	shards []shard
 	sets   uint32 // of each shard
 
+	shared shared // with other nodes
+
 	mu     sync.Mutex // serializes writers of policies
 	byName map[string]*Policy
 }
@@ -60,6 +62,7 @@ func New(o Options) *Store {
 	}
 	s := &Store{now: o.Now, seed: maphash.MakeSeed(), byName: map[string]*Policy{}}
 	s.policies.Store(&[]*Policy{nil})
+	s.shared.init()
 	shards := 1
 	for shards < maxShards && shards*2*4*ways <= o.Networks {
 		shards *= 2
@@ -113,6 +116,8 @@ type place struct {
 	shard *shard // of a network
 	set   uint32
 	level int64 // after the request
+	shown int64 // level that the decision was described by, of a shared key
+	from  payment
 }
 
 func (s *Store) use(uses []Use, cost int64) (bool, error) {
@@ -171,6 +176,7 @@ func (s *Store) use(uses []Use, cost int64) (bool, error) {
 
 func (s *Store) useLocked(uses []Use, places *[maxUses]place, cost int64) (bool, error) {
 	now := int64(s.now()) // read under the locks, so that no bucket sees time go back
+	sh := s.shared.now.Load()
 	allowed := true
 	for i := range uses {
 		u, at := &uses[i], &places[i]
@@ -180,6 +186,13 @@ func (s *Store) useLocked(uses []Use, places *[maxUses]place, cost int64) (bool,
 		}
 		level := int64(0)
 		if at.cell != nil {
+			if sh != nil {
+				if err := at.cell.decide(sh, u, at, now, t, cost); err != nil {
+					return false, err
+				}
+				allowed = allowed && u.Decision.Allowed
+				continue
+			}
 			level = at.cell.b.at(now, t)
 		} else {
 			level = at.shard.levelLocked(&u.Key, at.set, now, t)
@@ -189,8 +202,15 @@ func (s *Store) useLocked(uses []Use, places *[maxUses]place, cost int64) (bool,
 	}
 	if !allowed {
 		for i := range uses {
-			if d := &uses[i].Decision; d.Allowed { // but nothing was taken
-				d.describe(places[i].level-cost, &places[i].p.terms.Load().rate)
+			d, at, r := &uses[i].Decision, &places[i], &places[i].p.terms.Load().rate
+			switch shared := sh != nil && at.cell != nil; {
+			case !d.Allowed && shared:
+				at.cell.refused(sh, now, cost)
+			case !d.Allowed:
+			case shared: // but nothing was taken
+				d.describe(at.shown-cost, r)
+			default:
+				d.describe(at.level-cost, r)
 			}
 		}
 		return false, nil
@@ -200,7 +220,9 @@ func (s *Store) useLocked(uses []Use, places *[maxUses]place, cost int64) (bool,
 	}
 	for i := range uses {
 		at := &places[i]
-		if at.cell != nil {
+		if at.cell != nil && sh != nil {
+			at.cell.pay(sh, at, now, cost)
+		} else if at.cell != nil {
 			at.cell.b = bucket{at.level, now}
 		} else {
 			s.putLocked(at.shard, &uses[i].Key, at.set, bucket{at.level, now})
@@ -249,7 +271,7 @@ func (s *Store) Usages() []Usage {
 		}
 		for _, c := range *p.cells.Load() {
 			c.mu.Lock()
-			level := c.b.at(int64(s.now()), t)
+			level := max(0, c.b.at(int64(s.now()), t)-c.lease.left)
 			c.mu.Unlock()
 			if level > 0 {
 				all = append(all, Usage{p.name, c.name, min(1, float64(level)/one/float64(t.rate.Burst))})

@@ -28,10 +28,12 @@ type Policy struct {
 // cell is the bucket of a configured key, in a cache line of its own: the keys
 // of the organizations are the hottest.
 type cell struct {
-	mu   sync.Mutex
-	b    bucket
-	name string
-	_    [24]byte
+	mu     sync.Mutex
+	b      bucket
+	lease  lease
+	policy *Policy
+	name   string
+	_      [24]byte
 }
 
 // Policy finds or makes the policy of that name. Policies are never forgotten:
@@ -73,7 +75,7 @@ func (p *Policy) Configured(name string) Key {
 	defer p.mu.Unlock()
 	i, ok := p.index[name]
 	if !ok {
-		grown := append(slices.Clone(*p.cells.Load()), &cell{name: name})
+		grown := append(slices.Clone(*p.cells.Load()), &cell{policy: p, name: name})
 		i = uint32(len(grown))
 		p.cells.Store(&grown)
 		p.index[name] = i

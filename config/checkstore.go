@@ -1,0 +1,53 @@
+package config
+
+import (
+	"go.yaml.in/yaml/v4"
+
+	"github.com/vazel-gateway/vazel/config/unit"
+	"github.com/vazel-gateway/vazel/store"
+)
+
+// checkStore makes paths absolute, reads secrets, and reports what store says.
+func (t *tree) checkStore(n *yaml.Node, s *store.Settings) {
+	before := len(t.errs.Problems)
+	_, redis := get(n, "redis")
+	_, tls := get(redis, "tls")
+	secrets := []struct {
+		in  *yaml.Node
+		key string
+		at  *unit.Secret
+	}{{redis, "password", &s.Redis.Password}, {redis, "sentinel_password", &s.Redis.SentinelPassword}}
+	if c := s.Redis.TLS; c != nil {
+		secrets = append(secrets, struct {
+			in  *yaml.Node
+			key string
+			at  *unit.Secret
+		}{tls, "key", &c.Key})
+		if _, ca := get(tls, "ca"); c.CA != "" {
+			t.file1(ca, &c.CA)
+		}
+		if _, cert := get(tls, "cert"); c.Cert != "" {
+			t.file1(cert, &c.Cert)
+		}
+	}
+	for _, secret := range secrets {
+		if _, key := get(secret.in, secret.key); !secret.at.IsZero() {
+			t.secret(key, secret.at)
+		}
+	}
+	if len(t.errs.Problems) > before {
+		return
+	}
+	for _, p := range s.Problems() {
+		at := n
+		for _, key := range p.Key {
+			if _, below := get(at, key); below != nil {
+				at = below
+			}
+		}
+		t.problem(at, "%v", p.Err)
+	}
+	if s.Redis.TLS == nil && !s.Redis.Password.IsZero() {
+		t.warn(redis, "store.redis has no tls; the password and all counts go over the network in the clear")
+	}
+}

@@ -1,0 +1,160 @@
+package limit
+
+import (
+	"errors"
+	"time"
+
+	"github.com/vazel-gateway/vazel/store"
+)
+
+// ErrUnavailable means that the shared store can't be used, and that the
+// configuration wants requests to be refused then.
+var ErrUnavailable = errors.New("the store of the limits can't be used")
+
+const (
+	// fresh is how long an answer of the store tells what other nodes leave.
+	fresh = int64(50 * time.Millisecond)
+	// overdue is how long an answer is awaited before a node goes by its part of
+	// the limit.
+	overdue = int64(50 * time.Millisecond)
+	// quiet is how long a key rests before its lease is given back.
+	quiet = int64(time.Second)
+	// stale is how long an answer counts when the store is lost.
+	stale = int64(time.Second)
+	// share is the part of a second's limit that is leased: a twentieth.
+	share = 20
+)
+
+// lease is what this node may admit of a configured key without asking. The
+// cell's bucket is what all nodes have in use, as it was last known; the lease
+// is part of that.
+type lease struct {
+	left  int64  // units that are paid for and unspent
+	debt  int64  // units that were admitted and that the store has not been told of
+	need  int64  // units of the dearest request that waits for a larger lease
+	back  int64  // units to be given back
+	phase uint64 // of shared, as this key knows it
+	known int64  // time of the last answer; 0 for none
+	asked int64  // time of the question under way; 0 for none
+	next  int64  // time before which a question is of no use
+	used  int64  // time of the last request
+	force bool   // the store may have forgotten: it is told what is in use
+}
+
+// payment is what a request of a shared key is paid from.
+type payment uint8
+
+const (
+	fromLease payment = iota + 1
+	fromShare         // of the limit: the store learns of it later
+	fromLocal         // store down: the bucket stands for this node's part
+)
+
+// size is how much is leased at a time.
+func size(r *Rate) int64 {
+	perSecond := float64(r.Count) / r.Per.Seconds()
+	n := int64(perSecond / share * one)
+	return max(one, min(n, r.Burst*one))
+}
+
+// grace is how much is admitted before an answer says what other nodes have in
+// use: so little that it hardly matters, so much that nobody waits.
+func grace(r *Rate) int64 { return max(size(r), r.Burst*one/share) }
+
+// scaled is what a request takes from the whole limit when this node goes by its
+// part of it.
+func scaled(cost int64, nodes int64, r *Rate) int64 {
+	return min(cost*nodes, max(cost, r.Burst*one))
+}
+
+// decide says whether a request fits, and what would pay for it. It is called
+// with the cell locked.
+func (c *cell) decide(sh *sharing, u *Use, at *place, now int64, t *terms, cost int64) error {
+	l, r, d := &c.lease, &t.rate, &u.Decision
+	if p := sh.phase.Load(); p != l.phase {
+		c.enter(sh, p, now, t)
+	}
+	level := c.b.at(now, t)
+	down := l.phase%2 == 1
+	if down && sh.onFailure == store.FailClosed {
+		return ErrUnavailable
+	}
+	*d = Decision{Limit: r.Burst}
+	dear := scaled(cost, sh.nodes, r)
+	late := l.asked != 0 && now-l.asked > overdue
+	switch {
+	case l.left >= cost:
+		d.Allowed, at.from, at.shown = true, fromLease, max(0, level-l.left)+cost
+		d.describe(at.shown, r)
+		return nil
+	case down && (level+dear <= r.Burst*one || sh.onFailure == store.FailOpen):
+		d.Allowed, at.from, at.level = true, fromLocal, min(level+dear, r.Burst*one)
+	case !down && level+dear <= r.Burst*one && (late || now-l.known <= fresh && l.known != 0 || l.debt+cost <= grace(r)):
+		d.Allowed, at.from, at.level = true, fromShare, level+dear
+	default:
+		d.describe(level, r)
+		d.Remaining = 0
+		d.RetryAfter = max(until(level+cost-r.Burst*one, r), time.Duration(l.next-now), time.Duration(fresh))
+		d.Reset, d.Full = max(d.Reset, d.RetryAfter), max(d.Full, d.RetryAfter)
+		return nil
+	}
+	at.shown = min(level+cost, r.Burst*one)
+	d.describe(at.shown, r)
+	if down {
+		d.Remaining /= sh.nodes // what is left is that of this node
+	}
+	return nil
+}
+
+// pay takes what decide found.
+func (c *cell) pay(sh *sharing, at *place, now, cost int64) {
+	l := &c.lease
+	l.used = now
+	switch at.from {
+	case fromLease:
+		l.left -= cost
+	case fromShare:
+		l.debt += cost
+		c.b = bucket{at.level, now}
+	case fromLocal:
+		c.b = bucket{at.level, now}
+	}
+	if l.asked == 0 && (l.left*4 < size(&at.p.terms.Load().rate) || l.debt > 0) {
+		c.ask(sh, now)
+	}
+}
+
+// refused notes that a request was turned away, which may be for want of a
+// lease only.
+func (c *cell) refused(sh *sharing, now, cost int64) {
+	c.lease.used = now
+	c.lease.need = max(c.lease.need, cost)
+	if c.lease.asked == 0 {
+		c.ask(sh, now)
+	}
+}
+
+// ask has a worker ask the store, unless that is of no use now.
+func (c *cell) ask(sh *sharing, now int64) {
+	l := &c.lease
+	if l.phase%2 == 1 || now < l.next {
+		return
+	}
+	select {
+	case sh.questions <- c:
+		l.asked = max(1, now)
+	default: // so many that the store can't follow; the next request tries again
+	}
+}
+
+// enter learns that the store was lost or came back since the last request.
+func (c *cell) enter(sh *sharing, phase uint64, now int64, t *terms) {
+	l := &c.lease
+	since := min(sh.since.Load(), now)
+	if phase%2 == 1 && (l.known == 0 || since-l.known > stale) {
+		// What other nodes have in use is not known: nothing is left but the grace,
+		// and what has drained since.
+		c.b = bucket{max(c.b.at(since, t), t.rate.Burst*one-grace(&t.rate)), since}
+	}
+	l.debt, l.next, l.known, l.force, l.phase = 0, 0, 0, true, phase
+}
