@@ -9,10 +9,10 @@ HTTP_PORT  ?= 8080
 ADMIN_PORT ?= 9180
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fips bench fuzz e2e generate dist clean
+.PHONY: help run build test check fips bench bench-go fuzz e2e generate dist clean
 
 help: ## show this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 	@echo '  Ports of "make run": HTTPS_PORT=$(HTTPS_PORT) HTTP_PORT=$(HTTP_PORT) ADMIN_PORT=$(ADMIN_PORT)'
 
 build: ## build bin/vazel
@@ -54,7 +54,10 @@ fuzz: ## fuzz each target for FUZZ (5s)
 e2e: ## run the program against real components (nginx, MapServer, testssl.sh, Chromium, OpenSSL, wrk, h2load, h2spec, curl)
 	$(GO) test -tags e2e -count=1 -run E2E -timeout 15m ./cmd/vazel
 
-bench: ## Go benchmarks of the request path
+bench: build ## compare with nginx, HAProxy and, if installed, Caddy (some minutes); BENCH='-scenarios h1' is passed on
+	deploy/bench/run.sh -rounds 2 -dur 2s $(BENCH)
+
+bench-go: ## Go benchmarks: the whole chain against a bare reverse proxy, and the parts
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 generate: ## write generated files: documentation of settings, manual, schema

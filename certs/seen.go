@@ -66,6 +66,16 @@ func newSeen(log *zap.Logger, stateDir string) *seen {
 	return s
 }
 
+// Keep writes to disk what another process is to begin with.
+func (m *Manager) Keep() { m.seen.save() }
+
+// Bequeath leaves what is kept on disk to another process that has begun with it.
+func (m *Manager) Bequeath() {
+	m.seen.mu.Lock()
+	m.seen.file = ""
+	m.seen.mu.Unlock()
+}
+
 func (s *seen) load() error {
 	info, err := os.Stat(s.file)
 	if err != nil {

@@ -58,6 +58,10 @@ func (t *tree) outside(v *yaml.Node, key, least, most string) {
 	t.bad(v, hint, "%s", fmt.Sprintf("%s must be between %s and %s", key, least, most))
 }
 
+// minBuffers holds the largest body that is inspected, with what the
+// inspection makes of it.
+const minBuffers = 32 << 20
+
 // checkLimits checks the bounds on clients and connections.
 func (t *tree) checkLimits(n *yaml.Node) {
 	for _, key := range []string{"header_timeout", "body_timeout", "write_timeout", "idle_timeout", "drain_timeout"} {
@@ -71,6 +75,9 @@ func (t *tree) checkLimits(n *yaml.Node) {
 	t.checkRange(n, "max_connections", 1, 10_000_000)
 	t.checkRange(n, "max_connections_per_ip", 1, 10_000_000)
 	l := t.config.Limits
+	if _, at := get(n, "buffer_memory"); at != nil && l.BufferMemory < minBuffers {
+		t.bad(at, "", "limits.buffer_memory is less than 32MiB, which the largest body takes that is inspected")
+	}
 	if l.MaxURI > l.MaxHeader {
 		_, at := get(n, "max_uri")
 		if at == nil {

@@ -175,6 +175,8 @@ type Limits struct {
 	MaxStreams int `yaml:"max_streams"`
 	// CacheSize is how much memory the responses that "cache" keeps may take in all; default: 64MiB.
 	CacheSize unit.Size `yaml:"cache_size"`
+	// BufferMemory is how much memory request bodies that are inspected (waf) may take in all; beyond it they get 503. A quarter is kept for bodies of up to 16KiB. At least 32MiB; default: 256MiB.
+	BufferMemory unit.Size `yaml:"buffer_memory"`
 	// MaxInFlight is how many requests may be under way in all; when it is nearly reached, requests are refused by priority; default: 10000.
 	MaxInFlight int `yaml:"max_in_flight"`
 	// MaxRequests is the largest number of requests of a connection, after which the client is told to open another one; default: 1000000.

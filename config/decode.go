@@ -24,14 +24,44 @@ type field struct {
 }
 
 // fieldsOf lists the keys of a struct, those of inlined structs among them, in
-// the order of their declaration.
+// the order of their declaration. The list must not be changed.
 func fieldsOf(t reflect.Type) []field {
+	if l, ok := fieldLists[t]; ok {
+		return l
+	}
+	return listFields(t)
+}
+
+// fieldLists are those of every struct that a file can hold, made once: to make
+// them for each mapping of each file would be a third of what loading costs.
+var fieldLists = func() map[reflect.Type][]field {
+	lists := map[reflect.Type][]field{}
+	var visit func(t reflect.Type)
+	visit = func(t reflect.Type) {
+		switch t.Kind() {
+		case reflect.Pointer, reflect.Slice, reflect.Map:
+			visit(t.Elem())
+		case reflect.Struct:
+			if lists[t] == nil {
+				lists[t] = listFields(t)
+				for _, f := range lists[t] {
+					visit(f.typ)
+				}
+			}
+		}
+	}
+	visit(reflect.TypeFor[File]())
+	visit(reflect.TypeFor[Policy]())
+	return lists
+}()
+
+func listFields(t reflect.Type) []field {
 	var l []field
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, opts, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if strings.Contains(opts, "inline") {
-			for _, in := range fieldsOf(f.Type) {
+			for _, in := range listFields(f.Type) {
 				in.index = append([]int{i}, in.index...)
 				l = append(l, in)
 			}

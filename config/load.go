@@ -88,7 +88,7 @@ type Route struct {
 
 // Load reads the node's configuration at path: a file, or a folder with
 // vazel.yaml. Every mistake of every file is in the error, an *Errors.
-func Load(path string) (*Config, error) { return load(path, nil, nil, newFiles()) }
+func Load(path string) (*Config, error) { return load(path, nil, nil, newFiles(), nil) }
 
 // LoadWith is Load for a reload: a drop-in file with a mistake keeps its last
 // good version, which previous holds, and the rest goes live; Config.Files
@@ -103,7 +103,7 @@ func LoadWith(previous *Config, path string) (*Config, error) {
 	}
 	replaced, files := map[string][]byte{}, newFiles()
 	for {
-		c, err := load(path, replaced, previous, files)
+		c, err := load(path, replaced, previous, files, nil)
 		if err == nil {
 			for i, f := range c.Files {
 				if _, ok := replaced[f.Path]; ok {
@@ -140,11 +140,24 @@ func (e *Errors) changed(file string, previous *Config) bool {
 	return !had || !bytes.Equal(good, e.raw[file])
 }
 
-func load(path string, replaced map[string][]byte, previous *Config, files *Files) (*Config, error) {
+// mainFile is the full path of the main file of the configuration at path.
+func mainFile(path string) (string, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
 		path = filepath.Join(path, "vazel.yaml")
 	}
-	path, err := filepath.Abs(path)
+	return filepath.Abs(path)
+}
+
+// Dir is the folder of the main file of the configuration at path.
+func Dir(path string) (string, error) {
+	main, err := mainFile(path)
+	return filepath.Dir(main), err
+}
+
+// load takes the files in replaced instead of those on disk, and if kept is set
+// no others.
+func load(path string, replaced map[string][]byte, previous *Config, files *Files, kept *Kept) (*Config, error) {
+	path, err := mainFile(path)
 	if err != nil {
 		return nil, err
 	}
@@ -169,7 +182,13 @@ func load(path string, replaced map[string][]byte, previous *Config, files *File
 	}
 	l.decode(main.root, reflect.ValueOf(&c.File).Elem(), "the file")
 	l.checkVersion(main)
-	for _, s := range l.include(main, c.Include) {
+	var included []string
+	if kept == nil {
+		included = l.include(main, c.Include)
+	} else {
+		included = kept.included(l.dir)
+	}
+	for _, s := range included {
 		if s != path { // a pattern may cover the main file as well
 			read(s)
 		}
@@ -353,6 +372,9 @@ func (t *tree) fill() {
 	num(&l.MaxStreams, 128)
 	if l.CacheSize == 0 {
 		l.CacheSize = 64 << 20
+	}
+	if l.BufferMemory == 0 {
+		l.BufferMemory = 256 << 20
 	}
 	num(&l.MaxInFlight, 10000)
 	num(&l.MaxRequests, 1_000_000)

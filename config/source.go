@@ -24,6 +24,8 @@ const (
 	maxWrong = 1000 // mistakes that are told
 )
 
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // source is one file as it was read.
 type source struct {
 	path  string // as the sysadmin names it: relative to the main file's folder
@@ -238,7 +240,7 @@ func (l *loader) parse(s *source, b []byte) {
 		l.fileProblem(s, 0, 0, "the file is UTF-16; save it as UTF-8")
 		return
 	}
-	b = bytes.TrimPrefix(b, []byte("\xef\xbb\xbf"))
+	b = bytes.TrimPrefix(b, byteOrderMark)
 	s.raw = b
 	s.lines = strings.Split(strings.ReplaceAll(string(b), "\r\n", "\n"), "\n")
 	if !l.readable(s) {

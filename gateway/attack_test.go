@@ -25,7 +25,7 @@ type exact struct {
 	whole int
 }
 
-func newExact(t *testing.T) *exact {
+func newExact(t testing.TB) *exact {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -105,19 +105,25 @@ services:
 `
 
 // newTarget is a node before an exact upstream, with limits of its own.
-func newTarget(t *testing.T, limits string) (*node, *exact) {
+func newTarget(t testing.TB, limits string) (*node, *exact) {
 	t.Helper()
 	n, e := newNode(t, nil), newExact(t)
 	n.config(fmt.Sprintf(attackServices, e.address))
-	b, err := os.ReadFile(filepath.Join(n.dir, "vazel.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.write("vazel.yaml", strings.Replace(string(b), "limits: {", "limits: {"+limits+", ", 1))
+	n.limits(limits)
 	if err := n.apply(); err != nil {
 		t.Fatal(err)
 	}
 	return n, e
+}
+
+// limits adds some to those of the main file as it is.
+func (n *node) limits(more string) {
+	n.t.Helper()
+	b, err := os.ReadFile(filepath.Join(n.dir, "vazel.yaml"))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.write("vazel.yaml", strings.Replace(string(b), "limits: {", "limits: {"+more+", ", 1))
 }
 
 // meanwhile sends another client's requests while attack runs, and fails the

@@ -5,10 +5,12 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/vazel-gateway/vazel/certs"
@@ -21,6 +23,7 @@ type conn struct {
 	middleware.Conn
 	sni     string // canonical server name of the handshake, or ""
 	end     func() // when what is under way is done; returns at once
+	retire  func() // after the next response, also if that is yet to be asked for; nil if end does as well
 	close   func() // at once
 	cut     func() // at once, and so that a part of an answer does not look like the whole; over TCP only
 	proven  atomic.Pointer[proven]
@@ -113,6 +116,7 @@ type connections struct {
 	nextEnd  time.Time                     // no kept chain ends before; zero for never
 	perIP    map[netip.Prefix]int
 	draining bool
+	retiring bool          // draining, but for connections that can be told with their next response
 	empty    chan struct{} // closed when the last connection is gone
 }
 
@@ -145,16 +149,17 @@ func (cs *connections) release(peer netip.Addr) {
 	if cs.perIP[key]--; cs.perIP[key] <= 0 {
 		delete(cs.perIP, key)
 	}
+	cs.noteEmptyLocked()
 }
 
 // add makes c one of the open connections. Its end and close must be set.
 func (cs *connections) add(c *conn) {
 	cs.mu.Lock()
 	cs.open[c] = struct{}{}
-	draining := cs.draining
+	draining, retiring := cs.draining, cs.retiring
 	cs.mu.Unlock()
 	if draining {
-		c.end()
+		c.endSoon(retiring)
 	}
 }
 
@@ -165,7 +170,17 @@ func (cs *connections) remove(c *conn) {
 	if p := c.proven.Load(); p != nil {
 		cs.forgetLocked(c, p.identity.Organization)
 	}
-	if len(cs.open) == 0 && cs.empty != nil {
+	cs.noteEmptyLocked()
+}
+
+// emptyLocked reports whether no connection is open; while retiring, those in
+// their handshakes count.
+func (cs *connections) emptyLocked() bool {
+	return len(cs.open) == 0 && (!cs.retiring || cs.admitted == 0)
+}
+
+func (cs *connections) noteEmptyLocked() {
+	if cs.empty != nil && cs.emptyLocked() {
 		close(cs.empty)
 		cs.empty = nil
 	}
@@ -261,7 +276,7 @@ func (cs *connections) len() int {
 // waitEmpty waits until no connection is open or ctx ends.
 func (cs *connections) waitEmpty(ctx context.Context) {
 	cs.mu.Lock()
-	if len(cs.open) == 0 {
+	if cs.emptyLocked() {
 		cs.mu.Unlock()
 		return
 	}
@@ -285,11 +300,30 @@ func (cs *connections) all() []*conn {
 	return all
 }
 
+func (c *conn) endSoon(retire bool) {
+	if retire && c.retire != nil {
+		c.retire()
+		return
+	}
+	c.end()
+}
+
+// retire ends every connection, and those to come, but clients of HTTP/1.1 that
+// send one more request on a connection get their answer.
+func (cs *connections) retire() {
+	cs.mu.Lock()
+	cs.draining, cs.retiring = true, true
+	cs.mu.Unlock()
+	for _, c := range cs.all() {
+		c.endSoon(true)
+	}
+}
+
 // drain ends every connection, and those to come, and closes what is left when
 // ctx ends.
 func (cs *connections) drain(ctx context.Context) {
 	cs.mu.Lock()
-	cs.draining = true
+	cs.draining, cs.retiring = true, false
 	cs.mu.Unlock()
 	for _, c := range cs.all() {
 		c.end()
@@ -329,6 +363,14 @@ func (c *clientConn) Read(p []byte) (int, error) {
 		c.br = nil
 	}
 	return c.Conn.Read(p)
+}
+
+// SyscallConn is net.TCPConn's.
+func (c *clientConn) SyscallConn() (syscall.RawConn, error) {
+	if sc, ok := c.Conn.(syscall.Conn); ok {
+		return sc.SyscallConn()
+	}
+	return nil, errors.ErrUnsupported
 }
 
 // SetLinger is net.TCPConn's.

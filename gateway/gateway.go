@@ -30,6 +30,7 @@ type Options struct {
 	Registerer prometheus.Registerer
 	StateDir   string // for what must survive a restart; made if absent
 	Version    string
+	Inherited  *Inheritance // what was passed to the process; nil for nothing
 }
 
 // Gateway is the process: it lives until it is drained, while configurations
@@ -46,20 +47,23 @@ type Gateway struct {
 	conns    *connections
 
 	handler    http.Handler // of requests over TLS and QUIC
+	roomy      http.Handler // handler, in a goroutine of the request's own
 	redirector http.Handler // of plain requests
 	snapshot   atomic.Pointer[snapshot]
 	serverLog  *log.Logger    // of net/http
 	served     sync.WaitGroup // connections from their acceptance on; those of HTTP/2 until their handshake is done
 	rehearsal  bool           // routes end before their upstreams
+	inherited  *Inheritance
 
 	base     context.Context // of every connection; ends after the drain
 	cancel   context.CancelFunc
 	stopping chan struct{} // closed when draining begins
 	stopOnce sync.Once
 
-	mu      sync.Mutex // serializes Apply and the drain
-	sockets sockets
-	closed  bool
+	mu         sync.Mutex // serializes Apply and the drain
+	sockets    sockets
+	closed     bool
+	handedOver bool // another process has the sockets
 }
 
 // New makes a Gateway. It opens nothing.
@@ -68,29 +72,30 @@ func New(o Options) (*Gateway, error) {
 	if err != nil {
 		return nil, err
 	}
-	g.sockets.open = map[string]*socket{}
-	if g.sockets.inherited, err = inherit(); err != nil {
-		return nil, err
-	}
+	g.sockets = sockets{inherited: g.inherited, open: map[string]*socket{}}
 	return g, nil
 }
 
 // newGateway makes a Gateway without sockets.
 func newGateway(o Options) (*Gateway, error) {
 	g := &Gateway{log: o.Log, serverLog: newServerLog(o.Log), started: time.Now().UTC().Round(0), stopping: make(chan struct{})}
+	if g.inherited = o.Inherited; g.inherited == nil {
+		g.inherited = nothing()
+	}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	g.metrics = newMetrics(o.Registerer, o.Version)
 	g.store = store.New()
 	g.certs = certs.NewManager(certs.Options{Store: g.store, Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})
 	g.proxies = proxy.NewManager(proxy.Options{Log: o.Log.Named("upstream"), Registerer: o.Registerer})
 	var err error
-	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests}); err != nil {
+	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests, Share: g.inherited.FromProcess()}); err != nil {
 		return nil, err
 	}
 	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log})
 	g.conns = newConnections(g.metrics.requests)
 	g.certs.OnTrustChange(g.trustChanged)
 	g.handler = g.observer.Handler(http.HandlerFunc(g.handle))
+	g.roomy = roomy(g.handler)
 	g.redirector = g.observer.Handler(g.certs.HTTPChallenge(http.HandlerFunc(g.redirect)))
 	return g, nil
 }
@@ -125,9 +130,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	}
 
 	if err := g.engines.Audit.Open(c.AuditLog.Output); err != nil {
-		for _, s := range fresh {
-			s.closeNow()
-		}
+		g.sockets.giveUp(fresh)
 		g.observer.Discard(logs)
 		return err
 	}
@@ -135,6 +138,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	// From here on nothing can fail.
 	former := g.snapshot.Load()
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
+	g.engines.Buffers.SetMost(int64(c.Limits.BufferMemory))
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
 	g.observer.Use(logs, next.trusted)
 	g.store.Use(shared)
@@ -150,7 +154,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	if former != nil {
 		g.replaced(former, next)
 	} else {
-		g.sockets.warnUnused(g.log)
+		g.sockets.settleUnused(g.log)
 	}
 	return nil
 }
@@ -215,6 +219,9 @@ func (g *Gateway) drain() {
 	g.log.Info("draining", zap.Int("connections", g.conns.len()), zap.Duration("at_most", limit))
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
+	if g.handedOver {
+		g.retire(ctx, min(limit/2, patience))
+	}
 	for _, s := range g.sockets.open {
 		s.stopAccepting()
 	}
@@ -228,6 +235,32 @@ func (g *Gateway) drain() {
 	g.observer.Close()
 	g.engines.Close()
 	g.log.Info("drained")
+}
+
+// patience is how long connections stay open after another process took over:
+// their next requests, and handshakes that had begun, are answered here.
+const patience = 5 * time.Second
+
+// retire ends what can be ended without anybody noticing.
+func (g *Gateway) retire(ctx context.Context, most time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	g.conns.retire()
+	g.conns.waitEmpty(ctx)
+	for _, s := range g.sockets.open {
+		if s.quic == nil {
+			continue
+		}
+		select { // what came last is on its way to a connection
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+		}
+		break
+	}
+	for _, s := range g.sockets.open {
+		s.stopAccepting() // waits for handshakes
+	}
+	g.conns.waitEmpty(ctx)
 }
 
 // awaitServed waits, but not for long, until handlers have noticed that their

@@ -124,7 +124,7 @@ func (hc *h3Conn) handle(w http.ResponseWriter, r *http.Request) {
 			str.SetReadDeadline(time.Time{})
 		}
 	}
-	hc.g.handler.ServeHTTP(w, r)
+	hc.g.roomy.ServeHTTP(w, r)
 }
 
 // end notes how a stream ended.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/gateway/h1"
+	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
@@ -38,6 +39,10 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 		g.reject(w, r, status, d)
 		return
 	}
+	// What Connection nominates ends here, before any policy reads or adds a field:
+	// what was inspected and keyed is what goes on, and no field of ours can be
+	// nominated (RFC 9110 7.6.1).
+	proxy.StripConnection(r.Header)
 	if r.TLS == nil { // :scheme is http
 		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "a scheme other than https", Close: true})
 		return

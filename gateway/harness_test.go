@@ -26,6 +26,7 @@ import (
 
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config"
+	"github.com/vazel-gateway/vazel/gateway/freeport"
 )
 
 // node is a gateway on loopback with an upstream that records what it gets.
@@ -114,24 +115,14 @@ func newRecorder(t testing.TB, h http.Handler) *recorder {
 	return r
 }
 
-// freePort is a port that is free for TCP and UDP now.
+// freePort is a port that is free for TCP and UDP.
 func freePort(t testing.TB) int {
 	t.Helper()
-	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		l.Close()
-		p, err := net.ListenPacket("udp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			p.Close()
-			return port
-		}
+	port, err := freeport.Get()
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatal("no free port")
-	return 0
+	return port
 }
 
 // services is what most tests need; %s is the upstream.

@@ -15,7 +15,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/coreos/go-systemd/v22/activation"
 	"github.com/quic-go/quic-go"
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
@@ -33,7 +32,9 @@ type socket struct {
 	tcp              net.Listener
 	udp              *quic.Transport
 	quic             *quic.Listener
-	packets          net.PacketConn
+	packets          *packetSocket
+	given            bool // passed to the process
+	spare            bool // by systemd
 	served           sync.WaitGroup
 }
 
@@ -41,28 +42,8 @@ func (s *socket) key() string { return s.network + " " + s.address }
 
 // sockets are the open addresses of the process.
 type sockets struct {
-	inherited []inherited // from systemd or from the process before us
+	inherited *Inheritance
 	open      map[string]*socket
-}
-
-type inherited struct {
-	listener net.Listener
-	packets  net.PacketConn
-}
-
-// inherit takes over the sockets that systemd passed to the process.
-func inherit() (found []inherited, err error) {
-	for _, f := range activation.Files(true) {
-		if l, err := net.FileListener(f); err == nil {
-			found = append(found, inherited{listener: l})
-		} else if p, err := net.FilePacketConn(f); err == nil {
-			found = append(found, inherited{packets: p})
-		} else {
-			return found, fmt.Errorf("socket %q passed by systemd: %w", f.Name(), err)
-		}
-		f.Close()
-	}
-	return found, nil
 }
 
 // wanted lists the sockets that a configuration needs.
@@ -91,14 +72,12 @@ func (ss *sockets) openNew(c *config.Config, m *middleware.Metrics, quicTLS *tls
 		}
 		s := &socket{network: k[0], address: k[1]}
 		if k[0] == "tcp" {
-			s.tcp, err = ss.listenTCP(k[1])
-		} else if s.packets, err = ss.listenUDP(k[1]); err == nil {
+			err = ss.listenTCP(s)
+		} else if err = ss.listenUDP(s); err == nil {
 			err = s.listenQUIC(m, quicTLS, quicConf)
 		}
 		if err != nil {
-			for _, s := range append(fresh, s) {
-				s.closeNow()
-			}
+			ss.giveUp(append(fresh, s))
 			return nil, fmt.Errorf("listen on %s/%s: %w", k[0], k[1], listenHint(err))
 		}
 		fresh = append(fresh, s)
@@ -106,58 +85,83 @@ func (ss *sockets) openNew(c *config.Config, m *middleware.Metrics, quicTLS *tls
 	return fresh, nil
 }
 
-func (ss *sockets) listenTCP(address string) (net.Listener, error) {
-	for i, in := range ss.inherited {
-		if in.listener != nil && sameAddress(in.listener.Addr(), address) {
-			ss.inherited[i] = inherited{}
-			return in.listener, nil
-		}
+func (ss *sockets) listenTCP(s *socket) (err error) {
+	in := ss.inherited.listener("tcp", s.address)
+	if s.tcp, s.given, s.spare = in.listener, in.listener != nil, in.spare; s.given {
+		return nil
 	}
-	return net.Listen("tcp", address)
+	l, err := net.Listen("tcp", s.address)
+	if err == nil {
+		s.tcp = l
+	}
+	return err
 }
 
-func (ss *sockets) listenUDP(address string) (net.PacketConn, error) {
-	for i, in := range ss.inherited {
-		if in.packets != nil && sameAddress(in.packets.LocalAddr(), address) {
-			ss.inherited[i] = inherited{}
-			return in.packets, nil
+func (ss *sockets) listenUDP(s *socket) error {
+	in := ss.inherited.packets(s.address)
+	if s.given, s.spare = in.packets != nil, in.spare; !s.given {
+		p, err := net.ListenPacket("udp", s.address)
+		if err != nil {
+			return err
 		}
+		in.packets = p.(*net.UDPConn)
 	}
-	return net.ListenPacket("udp", address)
+	s.packets = newPacketSocket(in.packets, ss.inherited.generation, ss.inherited.begun)
+	if in.former != nil {
+		s.packets.former.Store(&in.former)
+	}
+	return nil
 }
 
-// warnUnused tells of sockets that systemd passed and the configuration does not
-// name: whoever connects to them waits for nothing.
-func (ss *sockets) warnUnused(log *zap.Logger) {
-	for _, in := range ss.inherited {
+// giveUp closes sockets that were not served, but those that were passed to the
+// process wait for another attempt.
+func (ss *sockets) giveUp(fresh []*socket) {
+	for _, s := range fresh {
+		switch {
+		case !s.given:
+			s.closeNow()
+			continue
+		case s.tcp != nil:
+			ss.inherited.put(inherited{listener: s.tcp, spare: s.spare})
+		default:
+			if s.quic != nil {
+				s.quic.Close()
+				s.udp.Close() // the socket itself stays open
+			}
+			in := inherited{packets: s.packets.UDPConn, spare: s.spare}
+			if former := s.packets.former.Load(); former != nil {
+				in.former = *former
+			}
+			ss.inherited.put(in)
+		}
+	}
+}
+
+// settleUnused tells of sockets that systemd passed and the configuration does
+// not name: whoever connects to them waits for nothing. Those of the process
+// before are closed.
+func (ss *sockets) settleUnused(log *zap.Logger) {
+	ss.inherited.mu.Lock()
+	defer ss.inherited.mu.Unlock()
+	for i, in := range ss.inherited.sockets {
 		var a net.Addr
+		var c io.Closer
 		switch {
 		case in.listener != nil:
-			a = in.listener.Addr()
+			a, c = in.listener.Addr(), in.listener
 		case in.packets != nil:
-			a = in.packets.LocalAddr()
+			a, c = in.packets.LocalAddr(), in.packets
 		default:
 			continue // in use
 		}
-		log.Warn("a socket passed by systemd is not served, for listen does not name its address", zap.String("network", a.Network()), zap.String("address", a.String()))
+		if in.spare {
+			log.Warn("a socket passed by systemd is not served, for listen does not name its address", zap.String("network", a.Network()), zap.String("address", a.String()))
+			continue
+		}
+		c.Close()
+		ss.inherited.sockets[i] = inherited{}
+		log.Info("address closed", zap.String("listener", a.String()), zap.String("network", a.Network()))
 	}
-}
-
-// sameAddress reports whether a socket is the one that address asks for.
-func sameAddress(have net.Addr, address string) bool {
-	h, err := netip.ParseAddrPort(have.String())
-	if err != nil {
-		return false
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err != nil || port != fmt.Sprint(h.Port()) {
-		return false
-	}
-	if host == "" {
-		return h.Addr().IsUnspecified()
-	}
-	w, err := netip.ParseAddr(host)
-	return err == nil && w.Unmap() == h.Addr().Unmap()
 }
 
 // listenHint adds what a sysadmin has to do.
@@ -188,18 +192,17 @@ func (s *socket) closeNow() {
 
 // serve starts accepting. It returns at once; stop ends it.
 func (g *Gateway) serve(s *socket) {
-	s.served.Add(1)
-	if s.network == "tcp" {
-		go func() {
-			defer s.served.Done()
-			g.acceptTCP(s)
-		}()
-		return
+	accept := g.acceptTCP
+	if s.network == "udp" {
+		accept = g.acceptQUIC
 	}
-	go func() {
-		defer s.served.Done()
-		g.acceptQUIC(s)
-	}()
+	s.served.Go(func() {
+		select {
+		case <-g.inherited.begun:
+			accept(s)
+		case <-g.stopping:
+		}
+	})
 }
 
 // stopAccepting closes a socket to new connections; those it accepted live on.
@@ -293,6 +296,7 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 		return
 	}
 	tc := tls.Server(cc, l.tls)
+	growStack(false)
 	start := time.Now()
 	ctx, cancel := context.WithDeadline(g.base, deadline)
 	err := tc.HandshakeContext(ctx)
@@ -329,7 +333,8 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 func (s *socket) listenQUIC(m *middleware.Metrics, tlsConf *tls.Config, conf *quic.Config) (err error) {
 	newcomers := rate.NewLimiter(100, 200)
 	s.udp = &quic.Transport{
-		Conn: s.packets,
+		Conn:                  s.packets,
+		ConnectionIDGenerator: s.packets,
 		// Above an ordinary rate of new connections, addresses must prove
 		// themselves by a round trip before they cost a handshake.
 		VerifySourceAddress: func(net.Addr) bool { return !newcomers.Allow() },

@@ -28,12 +28,12 @@ func (g *Gateway) serveH1(c *conn, h http.Handler, l *config.Limits, nc net.Conn
 	s := &h1.Server{
 		Handler: h,
 		Limits: h1.Limits{
-			HeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(), DrainBytes: 256 << 10,
+			HeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(), WriteTimeout: l.WriteTimeout.Std(), DrainBytes: 256 << 10,
 			MaxHeader: int(l.MaxHeader), MaxHeaders: l.MaxHeaders, MaxURI: int(l.MaxURI),
 		},
 		Panicked: func(v any) { g.log.Error("panic in a handler", zap.String("panic", fmt.Sprintf("%T", v))) },
 	}
-	c.end = s.End
+	c.end, c.retire = s.End, s.Retire
 	g.conns.add(c)
 	s.Serve(c.context(g.base), nc, cs)
 }
@@ -41,7 +41,7 @@ func (g *Gateway) serveH1(c *conn, h http.Handler, l *config.Limits, nc net.Conn
 // serveH2 serves HTTP/2 on tc until it ends.
 func (g *Gateway) serveH2(c *conn, l *config.Limits, tc *tls.Conn) {
 	s := h2.New(h2.Options{
-		Handler: g.handler,
+		Handler: g.roomy,
 		Limits: h2.Limits{
 			HeaderTimeout: l.HeaderTimeout.Std(), IdleTimeout: l.IdleTimeout.Std(), WriteTimeout: l.WriteTimeout.Std(),
 			MaxHeader: int(l.MaxHeader), MaxStreams: l.MaxStreams,

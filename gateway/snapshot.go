@@ -1,7 +1,9 @@
 package gateway
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net"
@@ -62,8 +64,12 @@ func (g *Gateway) build(c *config.Config) (*snapshot, error) {
 		return nil, err
 	}
 	everybody := slices.Sorted(maps.Keys(c.Callers))
+	shared := middleware.Env{Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines}
+	if shared.Ceilings, err = middleware.NewCeilings(shared); err != nil {
+		return nil, err
+	}
 	for _, sc := range c.Services {
-		svc, pool, err := g.buildService(c, sc, everybody)
+		svc, pool, err := g.buildService(shared, sc, everybody)
 		if err != nil {
 			return nil, fmt.Errorf("service %q: %w", sc.Name, err)
 		}
@@ -160,7 +166,7 @@ func (g *Gateway) newListen(c config.Listen) *listen {
 	return l
 }
 
-func (g *Gateway) buildService(c *config.Config, sc *config.Service, everybody []string) (*service, *proxy.Pool, error) {
+func (g *Gateway) buildService(shared middleware.Env, sc *config.Service, everybody []string) (*service, *proxy.Pool, error) {
 	var pool *proxy.Pool
 	if len(sc.Upstreams) > 0 {
 		var err error
@@ -170,7 +176,7 @@ func (g *Gateway) buildService(c *config.Config, sc *config.Service, everybody [
 		}
 	}
 	svc, err := newService(sc, everybody, func(rc *config.Route, prefix string) (http.Handler, error) {
-		h, err := g.routeHandler(c, sc, rc, pool, prefix)
+		h, err := g.routeHandler(shared, sc, rc, pool, prefix)
 		if err != nil {
 			return nil, fmt.Errorf("route %q: %w", rc.Name, err)
 		}
@@ -180,7 +186,7 @@ func (g *Gateway) buildService(c *config.Config, sc *config.Service, everybody [
 }
 
 // routeHandler makes what a route's requests pass, from its policies to the upstream.
-func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.Route, pool *proxy.Pool, prefix string) (http.Handler, error) {
+func (g *Gateway) routeHandler(env middleware.Env, sc *config.Service, rc *config.Route, pool *proxy.Pool, prefix string) (http.Handler, error) {
 	if rc.Deny {
 		return http.HandlerFunc(deniedRoute), nil
 	}
@@ -195,10 +201,8 @@ func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.
 	default:
 		end = pool.Handler(proxy.RouteConfig{Settings: rc.Policy.Settings, Outbound: outbound, Path: rewritePath(rc.Rewrite, prefix)})
 	}
-	env := middleware.Env{
-		Service: sc.Name, Route: rc.Name, RateLimitScope: sc.Name, ConcurrencyScope: sc.Name,
-		Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines,
-	}
+	env.Service, env.Route, env.Backend = sc.Name, rc.Name, backendOf(sc, rc, prefix)
+	env.RateLimitScope, env.ConcurrencyScope = sc.Name, sc.Name
 	if rc.OwnRateLimit {
 		env.RateLimitScope = rc.Name
 	}
@@ -213,6 +217,21 @@ func (g *Gateway) routeHandler(c *config.Config, sc *config.Service, rc *config.
 		end = wrap(end)
 	}
 	return end, nil
+}
+
+// backendOf is the same for routes whose requests mean the same to the same
+// upstreams, so that nothing is answered with what another one said.
+func backendOf(sc *config.Service, rc *config.Route, prefix string) string {
+	h := sha256.New()
+	var change middleware.HeaderChange
+	if rc.Policy.Headers != nil {
+		change = rc.Policy.Headers.Request
+	}
+	if rc.Rewrite == nil || rc.Rewrite.ReplacePrefix == "" {
+		prefix = ""
+	}
+	json.NewEncoder(h).Encode([]any{sc.Upstreams, rc.Rewrite, prefix, change})
+	return string(h.Sum(nil)[:16])
 }
 
 // rewritePath maps the canonical path of a request to the upstream's; nil

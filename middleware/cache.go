@@ -2,10 +2,13 @@ package middleware
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -40,7 +43,7 @@ func (p *Cache) Build(env Env) (Func, error) {
 		return nil, fmt.Errorf("mode: %q is not public or off", p.Mode)
 	}
 	c := &cacher{
-		store: env.Engines.Cache, metrics: env.Engines.cacheResults(env.Route), scope: env.Service,
+		store: env.Engines.Cache, metrics: env.Engines.cacheResults(env.Route), scope: env.Service, backend: env.Backend,
 		stale: p.StaleIfError.Or(24 * time.Hour), most: int(p.MaxObject.Or(4 << 20)),
 	}
 	return func(next http.Handler) http.Handler {
@@ -63,12 +66,18 @@ type cacher struct {
 	store   *cache.Store
 	metrics map[string]prometheus.Counter
 	scope   string
+	backend string
 	stale   time.Duration
 	most    int
 }
 
-// maxWait is how long a request waits for the answer to another one of its kind.
-const maxWait = 5 * time.Second
+const (
+	// maxWait is how long a request waits for the answer to another one of its kind.
+	maxWait = 5 * time.Second
+	// maxBodyWait is how much of that may pass after the answer has begun: how fast
+	// it comes then is up to the client that it goes to.
+	maxBodyWait = time.Second
+)
 
 func (c *cacher) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	rec := RecordOf(r.Context())
@@ -82,7 +91,14 @@ func (c *cacher) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 		}
 		return
 	}
-	if r.Header["Upgrade"] != nil || r.Body != nil && r.Body != http.NoBody && r.ContentLength > 0 {
+	empty, err := emptyBody(r)
+	if err != nil {
+		refusal := &BodyRefusal{http.StatusBadRequest, Denial{By: "http", Reason: "bad_request", Detail: "the request body broke off", Close: true}}
+		errors.As(err, &refusal)
+		Deny(w, r, refusal.Status, refusal.Denial)
+		return
+	}
+	if r.Header["Upgrade"] != nil || !empty {
 		c.done(rec, cachePass)
 		next.ServeHTTP(w, r)
 		return
@@ -103,7 +119,7 @@ func (c *cacher) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 		return
 	}
 	if !personal && !asked.NoCache && !asked.NoStore && r.Header["Range"] == nil && r.Method == http.MethodGet {
-		flight, wait := c.store.Join(key)
+		flight, wait := c.store.Join(key + "\x00" + c.backend)
 		if flight != nil {
 			defer flight.Land()
 			c.fetch(w, r, next, key, e, personal, asked, flight)
@@ -123,6 +139,29 @@ func (c *cacher) serve(w http.ResponseWriter, r *http.Request, next http.Handler
 		}
 	}
 	c.fetch(w, r, next, key, e, personal, asked, nil)
+}
+
+// emptyBody reports whether a request has no body, which upstreams may read also
+// with a method for which it means nothing. Where the head does not tell, as
+// in HTTP/3, the first byte does.
+func emptyBody(r *http.Request) (bool, error) {
+	switch {
+	case r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0:
+		return true, nil
+	case r.ContentLength > 0:
+		return false, nil
+	}
+	var one [1]byte
+	switch _, err := io.ReadFull(r.Body, one[:]); err {
+	case nil:
+		r.Body = replay{io.MultiReader(bytes.NewReader(one[:]), r.Body), r.Body} // r is Observe's copy
+		return false, nil
+	case io.EOF:
+		r.Body, r.ContentLength = http.NoBody, 0
+		return true, nil
+	default:
+		return false, err
+	}
 }
 
 // invalidate forgets what a request has changed, and what its answer names on the
@@ -154,7 +193,7 @@ func (c *cacher) key(host, path string, u *url.URL) string {
 
 // find is what may answer r.
 func (c *cacher) find(key string, r *http.Request, personal bool) *cache.Entry {
-	e := c.store.Find(key, r.Header)
+	e := c.store.Find(key, c.backend, r.Header)
 	if e != nil && personal && !e.Policy.Public {
 		return nil
 	}
@@ -239,7 +278,7 @@ func (c *cacher) answer(w http.ResponseWriter, r *http.Request, resp *cache.Resp
 	}
 	w.WriteHeader(resp.Status)
 	if r.Method != http.MethodHead && resp.Status != http.StatusNoContent {
-		w.Write(resp.Body)
+		io.Copy(w, struct{ io.Reader }{bytes.NewReader(resp.Body)}) // in pieces, each of which may take its time
 	}
 }
 
@@ -256,6 +295,7 @@ type cacheWriter struct {
 	keep     bool
 	personal bool
 	flight   *cache.Flight
+	landing  *time.Timer // ends the flight while the body is on its way
 	former   http.Header // what the gateway had set before
 	started  time.Time
 
@@ -286,10 +326,14 @@ func (w *cacheWriter) WriteHeader(status int) {
 	now := time.Now()
 	switch {
 	case w.asking && status == http.StatusNotModified:
-		resp := w.kept.Renewed(w.fresh(), w.started, now)
-		if resp.Policy.Storable(resp.Status, resp.Header, w.personal) {
-			w.c.store.Put(w.key, w.request, resp)
-		} else {
+		resp := w.kept.Response
+		same := cache.SameTag(h["Etag"], resp.Header["Etag"])
+		if same {
+			resp = w.kept.Renewed(w.fresh(), w.started, now)
+		}
+		if same && resp.Policy.Storable(resp.Status, resp.Header, w.personal) {
+			w.c.store.Put(w.key, w.c.backend, w.request, resp)
+		} else { // also where the upstream speaks of another representation (RFC 9111 4.3.4)
 			w.c.store.Remove(w.key)
 		}
 		w.instead, w.how, w.result = &resp, "hit; fwd=stale; fwd-status=304", cacheRevalidated
@@ -303,6 +347,9 @@ func (w *cacheWriter) WriteHeader(status int) {
 		length, err := strconv.Atoi(h.Get("Content-Length"))
 		if policy.Storable(status, h, w.personal) && h["Trailer"] == nil && !variesByCaller(h) && (err != nil || length <= w.c.most) {
 			w.copying = true
+			if w.flight != nil {
+				w.landing = time.AfterFunc(maxBodyWait, w.flight.Land)
+			}
 			w.resp = cache.Response{Status: status, Header: w.fresh(), Requested: w.started, Received: now, Policy: policy}
 		}
 	}
@@ -338,6 +385,9 @@ func (w *cacheWriter) fresh() http.Header {
 	h := maps.Clone(w.Header())
 	for name := range w.former {
 		delete(h, name)
+	}
+	for name, values := range h {
+		h[name] = slices.Clip(values) // shared by all that are answered with it
 	}
 	return h
 }
@@ -378,6 +428,9 @@ func (w *cacheWriter) capture(p []byte) {
 }
 
 func (w *cacheWriter) stopCapture() {
+	if w.landing != nil {
+		w.landing.Stop()
+	}
 	w.c.store.Capturing.Add(-w.counted)
 	w.counted = 0
 }
@@ -392,7 +445,7 @@ func (w *cacheWriter) store() {
 	} else {
 		delete(w.resp.Header, "Content-Length")
 		w.resp.Body = bytes.Clone(w.resp.Body) // without room to grow
-		w.c.store.Put(w.key, w.request, w.resp)
+		w.c.store.Put(w.key, w.c.backend, w.request, w.resp)
 	}
 	w.c.done(w.rec, result)
 }

@@ -15,15 +15,19 @@ import (
 	"time"
 
 	"github.com/vazel-gateway/vazel/config/unit"
+	"github.com/vazel-gateway/vazel/middleware/cache"
 )
 
 // cached is a route with a cache in front of an upstream that counts.
 type cached struct {
 	t       *testing.T
 	handler http.Handler
+	store   *cache.Store
 	asked   atomic.Int64
 	answer  http.HandlerFunc
 }
+
+func (c *cached) captured() int64 { return c.store.Capturing.Load() }
 
 func newCached(t *testing.T, p Cache, answer http.HandlerFunc) *cached {
 	t.Helper()
@@ -33,7 +37,7 @@ func newCached(t *testing.T, p Cache, answer http.HandlerFunc) *cached {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &cached{t: t, answer: answer}
+	c := &cached{t: t, answer: answer, store: env.Engines.Cache}
 	c.handler = f(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		c.asked.Add(1)
 		w.Header().Set("Date", time.Now().UTC().Format(http.TimeFormat))

@@ -20,16 +20,18 @@ type EnginesOptions struct {
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 	Metrics    *Metrics
+	Share      bool // files of logs with the process that is taken over from
 }
 
 // Engines are the state behind the policies. They live as long as the process
 // and are lent to each configuration's handlers.
 type Engines struct {
-	Limits *limit.Store
-	WAF    *waf.Manager
-	Audit  *audit.Log
-	Load   *Load
-	Cache  *cache.Store
+	Limits  *limit.Store
+	WAF     *waf.Manager
+	Audit   *audit.Log
+	Load    *Load
+	Buffers *Buffers
+	Cache   *cache.Store
 
 	cached *prometheus.CounterVec
 	log    *zap.Logger
@@ -42,11 +44,12 @@ type Engines struct {
 // NewEngines makes the engines.
 func NewEngines(o EnginesOptions) (*Engines, error) {
 	e := &Engines{
-		Limits: limit.New(limit.Options{}),
-		WAF:    waf.NewManager(waf.Options{Log: o.Log.Named("waf"), Registerer: o.Registerer}),
-		Audit:  audit.New(audit.Options{Log: o.Log.Named("audit"), Registerer: o.Registerer}),
-		Load:   newLoad(o.Registerer),
-		Cache:  cache.New(0),
+		Limits:  limit.New(limit.Options{}),
+		WAF:     waf.NewManager(waf.Options{Log: o.Log.Named("waf"), Registerer: o.Registerer}),
+		Audit:   audit.New(audit.Options{Log: o.Log.Named("audit"), Registerer: o.Registerer, Share: o.Share}),
+		Load:    newLoad(o.Registerer),
+		Buffers: newBuffers(o.Registerer),
+		Cache:   cache.New(0),
 		cached: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vazel_cache_requests_total", Help: "Requests of routes with a cache. Result: hit, miss (and kept), revalidated, stale (the upstream failed), coalesced, pass (can't be kept).",
 		}, []string{"route", "result"}),

@@ -64,9 +64,11 @@ type Caller struct {
 // Env is what the process lends to the policies of one route.
 type Env struct {
 	Service, Route   string            // configured names, for labels and messages
+	Backend          string            // digest of all that decides what the upstream is asked, and which one
 	RateLimitScope   string            // service or route that the rate limit was written for
 	ConcurrencyScope string            // service or route that the bound on concurrency was written for
 	Callers          map[string]Caller // every configured organization
+	Ceilings         Ceilings          // of these; nil has each Build make its own
 	Log              *zap.Logger
 	Metrics          *Metrics
 	Engines          *Engines

@@ -7,6 +7,7 @@ import (
 	"math"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -83,15 +84,37 @@ type rateLimits struct {
 	store     *limit.Store
 	log       *zap.Logger
 	metrics   *Metrics
-	callers   map[string]*plan // by organization
+	own       *limiter // nil if only organizations have limits
+	ceilings  Ceilings
+	known     map[string]Caller
+	plans     sync.Map // *plan by organization, made for its first request
 	anonymous *plan
+}
+
+// Ceilings are the limits that organizations have over all services.
+type Ceilings map[string]*limiter
+
+// NewCeilings makes those of env.Callers. All routes of a configuration share
+// them.
+func NewCeilings(env Env) (Ceilings, error) {
+	cs := Ceilings{}
+	for key, c := range env.Callers {
+		if c.RateLimit == nil {
+			continue
+		}
+		l, err := newLimiter(key+":ceiling", "organization", c.RateLimit, env)
+		if err != nil {
+			return nil, fmt.Errorf("organization %q: %w", key, err)
+		}
+		cs[key] = l
+	}
+	return cs, nil
 }
 
 // buildRateLimit enforces a route's limit, and the ceilings that organizations
 // have over all services. A request counts to both or to neither.
 func buildRateLimit(p *RateLimit, env Env) (Func, error) {
-	rl := &rateLimits{store: env.Engines.Limits, log: env.Log, metrics: env.Metrics, callers: map[string]*plan{}, anonymous: &plan{}}
-	var own *limiter
+	rl := &rateLimits{store: env.Engines.Limits, log: env.Log, metrics: env.Metrics, known: env.Callers, anonymous: &plan{}}
 	if p != nil {
 		scope := env.RateLimitScope
 		if scope == "" {
@@ -103,37 +126,23 @@ func buildRateLimit(p *RateLimit, env Env) (Func, error) {
 			return nil, fmt.Errorf("per: %q is not client_ip, organization or service", p.Per)
 		}
 		var err error
-		if own, err = newLimiter(scope+":"+p.Per, p.Per, p, env); err != nil {
+		if rl.own, err = newLimiter(scope+":"+p.Per, p.Per, p, env); err != nil {
 			return nil, err
 		}
 		if p.Per == "service" {
-			rl.anonymous.add(own, own.policy.Configured("_all"), "")
+			rl.anonymous.add(rl.own, rl.own.policy.Configured("_all"), "")
 		} else {
-			rl.anonymous.add(own, limit.Key{}, "")
+			rl.anonymous.add(rl.own, limit.Key{}, "")
 			rl.anonymous.network = true
 		}
 	}
-	ceilings := false
-	for key, c := range env.Callers {
-		pl := &plan{}
-		switch {
-		case own == nil:
-		case p.Per == "organization":
-			pl.add(own, own.policy.Configured(key), key)
-		default:
-			*pl = *rl.anonymous
+	if rl.ceilings = env.Ceilings; rl.ceilings == nil {
+		var err error
+		if rl.ceilings, err = NewCeilings(env); err != nil {
+			return nil, err
 		}
-		if c.RateLimit != nil {
-			l, err := newLimiter(key+":ceiling", "organization", c.RateLimit, env)
-			if err != nil {
-				return nil, fmt.Errorf("organization %q: %w", key, err)
-			}
-			pl.add(l, l.policy.Configured(key), key)
-			ceilings = true
-		}
-		rl.callers[key] = pl
 	}
-	if own == nil && !ceilings {
+	if rl.own == nil && len(rl.ceilings) == 0 {
 		return nil, nil
 	}
 	return func(next http.Handler) http.Handler {
@@ -145,14 +154,35 @@ func buildRateLimit(p *RateLimit, env Env) (Func, error) {
 	}, nil
 }
 
+// plan is what counts for an organization. Most organizations never come to most
+// routes; what is made for all of them would be the greater part of a reload.
+func (rl *rateLimits) plan(organization string) *plan {
+	if pl, ok := rl.plans.Load(organization); ok {
+		return pl.(*plan)
+	}
+	if _, ok := rl.known[organization]; !ok {
+		return rl.anonymous
+	}
+	pl := &plan{}
+	switch {
+	case rl.own == nil:
+	case rl.own.per == "organization":
+		pl.add(rl.own, rl.own.policy.Configured(organization), organization)
+	default:
+		*pl = *rl.anonymous
+	}
+	if l := rl.ceilings[organization]; l != nil {
+		pl.add(l, l.policy.Configured(organization), organization)
+	}
+	rl.plans.Store(organization, pl)
+	return pl
+}
+
 // admit counts a request, tells the client what is left, and answers if nothing
 // is.
 func (rl *rateLimits) admit(w http.ResponseWriter, r *http.Request) bool {
 	rec := RecordOf(r.Context())
-	pl := rl.callers[rec.Organization]
-	if pl == nil {
-		pl = rl.anonymous
-	}
+	pl := rl.plan(rec.Organization)
 	if pl.n == 0 {
 		return true
 	}

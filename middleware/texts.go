@@ -241,6 +241,10 @@ var texts = map[string]Text{
 		Localized{"The request is too large to be checked", "The request is larger than what can be checked here for attacks, and unchecked requests are not let through.", adviceOperator},
 		Localized{"Заявката е твърде голяма, за да бъде проверена", "Заявката е по-голяма от това, което може да бъде проверено тук за атаки, а непроверени заявки не се пропускат.", adviceOperatorBG},
 	},
+	"inspection_encoding": {
+		Localized{"The request is encoded so that it can't be checked", "The body of the request is compressed, and can't be checked for attacks in that form.", "Send it uncompressed, without Content-Encoding."},
+		Localized{"Заявката е кодирана така, че не може да бъде проверена", "Тялото на заявката е компресирано и в този вид не може да бъде проверено за атаки.", "Изпратете го некомпресирано, без Content-Encoding."},
+	},
 	"inspection_failed": {
 		Localized{"The request could not be checked", "The request could not be checked for attacks, and unchecked requests are not let through.", adviceOperator},
 		Localized{"Заявката не можа да бъде проверена", "Заявката не можа да бъде проверена за атаки, а непроверени заявки не се пропускат.", adviceOperatorBG},

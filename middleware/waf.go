@@ -37,7 +37,7 @@ func (p *WAF) Build(env Env) (Func, error) {
 	if err != nil {
 		return nil, err
 	}
-	i := &inspection{rules: rules, manager: env.Engines.WAF, block: p.Mode == "block", mode: p.Mode, route: env.Route, log: env.Log}
+	i := &inspection{rules: rules, manager: env.Engines.WAF, buffers: env.Engines.Buffers, block: p.Mode == "block", mode: p.Mode, route: env.Route, log: env.Log}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { i.serve(w, r, next) })
 	}, nil
@@ -47,6 +47,7 @@ func (p *WAF) Build(env Env) (Func, error) {
 type inspection struct {
 	rules   *waf.Ruleset
 	manager *waf.Manager
+	buffers *Buffers
 	block   bool
 	mode    string
 	route   string
@@ -60,7 +61,16 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 	rec.InspectionMode = i.mode
 	var body []byte
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
-		b, over, err := waf.ReadBody(r.Body)
+		if i.block && coded(r.Header) {
+			i.manager.Observe(i.route, "error", waf.Verdict{})
+			Deny(w, r, http.StatusUnsupportedMediaType, Denial{
+				By: "waf", Reason: "inspection_encoding", Detail: "a body with Content-Encoding can't be inspected", Header: http.Header{"Accept-Encoding": {"identity"}}, Close: true,
+			})
+			return
+		}
+		held := lease{from: i.buffers}
+		defer held.end()
+		b, over, err := held.read(r.Body, waf.MaxBody)
 		var refusal *BodyRefusal
 		switch {
 		case errors.As(err, &refusal):
@@ -94,9 +104,17 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 	if r.URL.RawQuery != "" {
 		uri += "?" + r.URL.RawQuery
 	}
+	engine := lease{from: i.buffers} // the engine works on a copy
+	defer engine.end()
+	if n := int64(len(body)); n > 0 && !engine.more(n) {
+		i.buffers.refused.Inc()
+		Deny(w, r, errNoBuffer.Status, errNoBuffer.Denial)
+		return
+	}
 	v, err := i.rules.Inspect(r.Context(), &waf.Request{
 		Client: rec.Client, Method: r.Method, URI: uri, Proto: r.Proto, Host: r.Host, Header: r.Header, Body: body,
 	})
+	engine.end()
 	rec.InspectionScore, rec.InspectionRules, rec.InspectionCategory = v.Score, v.Rules, v.Category
 	switch {
 	case err != nil:

@@ -28,7 +28,7 @@ var layers = [][]string{
 	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache"},
 	{"certs", "dashboards"},
 	{"store"},
-	{"config/unit"},
+	{"config/unit", "gateway/freeport"},
 }
 
 // doors lists who may import a large library.

@@ -184,8 +184,12 @@ func (n *demoNode) fill(name, to string) error {
 // explain prints requests to try. Each line can be pasted into a shell.
 func (n *demoNode) explain(out io.Writer, log string) {
 	t := template.Must(template.ParseFS(demoFiles, "demo/requests.txt"))
+	program, err := os.Executable()
+	if err != nil {
+		program = "vazel"
+	}
 	t.Execute(out, struct {
 		*demoNode
-		Log string
-	}{n, log})
+		Log, Program string
+	}{n, log, program})
 }

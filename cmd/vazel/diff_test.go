@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"io"
-	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -19,15 +18,14 @@ func TestDiffRunning(t *testing.T) {
 	}
 	socket := "unix:" + filepath.Join(dir, "admin.sock")
 	file := filepath.Join(dir, "vazel.yaml")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freePort()
 	if err != nil {
 		t.Fatal(err)
 	}
-	l.Close() // the gateway takes the port
 	write := func(allow string) {
 		t.Helper()
 		text := `version: 1
-listen: [{address: "` + l.Addr().String() + `"}]
+listen: [{address: "127.0.0.1:` + port + `"}]
 tls: {certificates: [{cert: pki/server.pem, key: "${file:pki/server.key}"}]}
 admin: {listen: "` + socket + `"}
 organizations:

@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/gateway/freeport"
 )
 
 // need is the path of a program. In CI it must be there; elsewhere the test says
@@ -121,12 +122,11 @@ func until(t *testing.T, what string, ok func() bool) {
 
 func port(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freeport.Get()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	return port
 }
 
 // node is a gateway program in front of given upstreams, one host each.

@@ -33,6 +33,7 @@ func commands() []command {
 		{"diff", "[-config PATH] [-against OTHER]", "say what a reload would change, and what would let more through", diffCommand},
 		{"explain", "METHOD URL [-as ORGANIZATION]", "say what would become of a request, and why", explainCommand},
 		{"test", "FILE...", "test a configuration with requests and what should become of them", testCommand},
+		{"upgrade", "[-config PATH | -admin ADDRESS]", "have the program that is on disk now take over from the running one", upgradeCommand},
 		{"fmt", "[-w] [-l] FILE...", "format configuration files", fmtCommand},
 		{"schema", "", "print the JSON Schema of the configuration", schemaCommand},
 		{"manual", "", "print the reference manual of the configuration", manualCommand},

@@ -48,6 +48,8 @@ func returnMemory(ctx context.Context) {
 		{Name: "/memory/classes/heap/free:bytes"},
 		{Name: "/memory/classes/heap/unused:bytes"},
 		{Name: "/gc/cycles/total:gc-cycles"},
+		{Name: "/memory/classes/heap/objects:bytes"},
+		{Name: "/gc/heap/live:bytes"},
 	}
 	tick := time.NewTicker(quietEvery)
 	defer tick.Stop()
@@ -63,7 +65,9 @@ func returnMemory(ctx context.Context) {
 		quiet := samples[0].Value.Uint64()-allocated < quietBytes
 		allocated = samples[0].Value.Uint64()
 		idle := samples[1].Value.Uint64() + samples[2].Value.Uint64()
-		if !quiet || idle < returnAbove || samples[3].Value.Uint64() == cycles || time.Since(last) < returnEvery {
+		garbage := samples[4].Value.Uint64() - min(samples[4].Value.Uint64(), samples[5].Value.Uint64())
+		worth := garbage >= returnAbove || idle >= returnAbove && samples[3].Value.Uint64() != cycles
+		if !quiet || !worth || time.Since(last) < returnEvery {
 			continue
 		}
 		debug.FreeOSMemory()

@@ -103,7 +103,9 @@ func loadTrust(path, state string) (trust, error) {
 	if t.config, err = config.Load(path); err != nil {
 		return t, err
 	}
-	t.state = stateDir(state, t.config)
+	if t.state, err = stateDir(state, path); err != nil {
+		return t, err
+	}
 	t.manager = certs.NewManager(certs.Options{Log: zap.NewNop(), Registerer: prometheus.NewRegistry(), StateDir: t.state})
 	t.set, err = t.manager.Build(gateway.TrustOf(t.config))
 	return t, err
@@ -119,14 +121,15 @@ func (t trust) explain(err error, errs io.Writer) error {
 }
 
 // stateDir is the folder for what must survive a restart.
-func stateDir(flag string, c *config.Config) string {
+func stateDir(flag, configuration string) (string, error) {
 	if flag != "" {
-		return flag
+		return flag, nil
 	}
 	if dir := os.Getenv("STATE_DIRECTORY"); dir != "" {
-		return dir
+		return dir, nil
 	}
-	return filepath.Join(c.Dir, "state")
+	dir, err := config.Dir(configuration)
+	return filepath.Join(dir, "state"), err
 }
 
 // printOrganizations prints one line for each organization, and below it one for

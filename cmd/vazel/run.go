@@ -52,10 +52,11 @@ func runCommand(ctx context.Context, args []string, out, errs io.Writer) error {
 	level := f.String("log-level", "info", "debug, info, warn or error")
 	state := f.String("state", "", "folder for what must survive a restart; default: $STATE_DIRECTORY, or state beside the configuration")
 	watch := f.Bool("watch", true, "reload when a file of the configuration changes, or one that it names")
+	lastGood := f.Bool("last-good", true, "start with the last configuration that was in force, if the one on disk can't be used")
 	if err := parse(f, args, errs); err != nil {
 		return err
 	}
-	return runGateway(ctx, runOptions{Config: *path, Level: *level, StateDir: *state, Watch: *watch, Errors: errs})
+	return runGateway(ctx, runOptions{Config: *path, Level: *level, StateDir: *state, Watch: *watch, LastGood: *lastGood, Upgrade: true, Errors: errs})
 }
 
 // runOptions is how a gateway is run.
@@ -64,6 +65,8 @@ type runOptions struct {
 	Level    string
 	StateDir string
 	Watch    bool
+	LastGood bool
+	Upgrade  bool          // another process may take over with the same arguments
 	Errors   io.Writer     // for what is wrong with the configuration, and the program's log
 	Ready    func(r ready) // called once, when everything is served
 }
@@ -71,37 +74,60 @@ type runOptions struct {
 // ready says where a gateway that serves can be reached.
 type ready struct{ Admin string }
 
-// runGateway serves until ctx ends and the drain is over.
+// runGateway serves until ctx ends and the drain is over, or another process has
+// taken over and what was under way here is done.
 func runGateway(ctx context.Context, o runOptions) error {
 	log, err := newLog(o.Level, o.Errors)
 	if err != nil {
 		return err
 	}
 	defer log.Sync()
-	cfg, err := config.Load(o.Config)
+	program, err := programPath()
 	if err != nil {
-		fmt.Fprintln(o.Errors, err)
-		return errFailed
+		return err
 	}
-	for _, w := range cfg.Warnings {
-		log.Warn("configuration", zap.String("at", fmt.Sprintf("%s:%d:%d", w.File, w.Line, w.Column)), zap.String("message", w.Message))
+	in, err := gateway.Inherit()
+	if err != nil {
+		return err
 	}
-	o.StateDir = stateDir(o.StateDir, cfg)
+	if o.StateDir, err = stateDir(o.StateDir, o.Config); err != nil {
+		return err
+	}
 	tuneMemory(log)
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler, collectors.MetricsGC)),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 	)
-	g, err := gateway.New(gateway.Options{Log: log, Registerer: reg, StateDir: o.StateDir, Version: version})
+	g, err := gateway.New(gateway.Options{Log: log, Registerer: reg, StateDir: o.StateDir, Version: version, Inherited: in})
 	if err != nil {
+		in.Failed(err)
 		return err
 	}
-	r := &reloader{gateway: g, path: o.Config, current: cfg, read: cfg.Read, log: log}
-	a, err := admin.Listen(cfg.Admin, admin.Options{Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload, Effective: r.effective, Organizations: func() (any, error) { return g.Organizations() }})
+	r := &reloader{gateway: g, path: o.Config, kept: keptFile(o.StateDir), log: log}
+	u := &upgrader{log: log, gateway: g, reloader: r, path: program}
+	ao := admin.Options{
+		Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload, Inherited: in.Listener,
+		Effective: r.effective, Organizations: func() (any, error) { return g.Organizations() },
+	}
+	signals := map[os.Signal]func(context.Context, <-chan os.Signal){syscall.SIGHUP: r.onSignal}
+	if o.Upgrade {
+		ao.Upgrade, signals[syscall.SIGUSR2] = u.upgrade, u.onSignal
+	}
+	a, err := begin(o, r, in, ao)
 	if err != nil {
+		in.Failed(err)
+		var mistakes *config.Errors
+		if errors.As(err, &mistakes) {
+			fmt.Fprintln(o.Errors, err)
+			return errFailed
+		}
 		return err
 	}
+	runCtx, leave := context.WithCancel(ctx)
+	defer leave()
+	u.admin, u.leave = a, leave
+	in.Take()
 	adminDone := make(chan error, 1)
 	go func() { adminDone <- a.Serve() }()
 	defer func() {
@@ -110,29 +136,30 @@ func runGateway(ctx context.Context, o runOptions) error {
 		a.Shutdown(c)
 		<-adminDone
 	}()
-	if err := g.Apply(cfg); err != nil {
-		return err
-	}
 
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	runCtx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	hup := make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	wg.Go(func() { r.onSignal(runCtx, hup) })
+	for sig, handle := range signals {
+		ch := make(chan os.Signal, 1)
+		signal.Notify(ch, sig)
+		defer signal.Stop(ch)
+		wg.Go(func() { handle(runCtx, ch) })
+	}
 	wg.Go(func() { returnMemory(runCtx) })
 	if o.Watch {
 		wg.Go(func() { r.onChange(runCtx) })
 	}
-	log.Info("serving", zap.String("version", version), zap.String("admin", a.Address()), zap.Int("services", len(cfg.Services)), zap.Int("organizations", len(cfg.Callers)))
-	daemon.SdNotify(false, daemon.SdNotifyReady)
+	log.Info("serving", zap.String("version", version), zap.String("admin", a.Address()), zap.Int("services", len(r.current.Services)), zap.Int("organizations", len(r.current.Callers)))
+	daemon.SdNotify(false, fmt.Sprintf("%s\nMAINPID=%d", daemon.SdNotifyReady, os.Getpid()))
 	if o.Ready != nil {
 		o.Ready(ready{Admin: a.Address()})
 	}
-	defer daemon.SdNotify(false, daemon.SdNotifyStopping)
-	return g.Run(ctx)
+	context.AfterFunc(runCtx, func() {
+		if ctx.Err() != nil { // otherwise the service does not stop, only this process does
+			daemon.SdNotify(false, daemon.SdNotifyStopping)
+		}
+	})
+	return g.Run(runCtx)
 }
 
 // newLog makes the program's own log: JSON lines, one for each event.
@@ -155,6 +182,7 @@ func utcTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
 type reloader struct {
 	gateway *gateway.Gateway
 	path    string
+	kept    string // file for the last good configuration; "" for none
 	log     *zap.Logger
 
 	mu      sync.Mutex
@@ -195,9 +223,20 @@ func (r *reloader) reload() error {
 	if !reflect.DeepEqual(next.Admin, r.current.Admin) {
 		r.log.Warn("admin was changed; the admin listener itself changes only when the program starts anew", zap.String("listen", next.Admin.Listen))
 	}
-	r.current = next
+	r.use(next)
 	r.log.Info("configuration applied", zap.String("hash", next.Hash), zap.Duration("took", time.Since(start)))
 	return nil
+}
+
+// use notes that c is in force.
+func (r *reloader) use(c *config.Config) {
+	r.current = c
+	if r.kept == "" {
+		return
+	}
+	if err := c.Keep(r.kept); err != nil {
+		r.log.Warn("the configuration in force can't be kept for a start while the files on disk are wrong", zap.Error(err))
+	}
 }
 
 // effective is the configuration in force.

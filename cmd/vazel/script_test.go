@@ -25,6 +25,8 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/vazel-gateway/vazel/gateway/freeport"
 )
 
 // TestMain lets scripts call the real program as "vazel".
@@ -79,19 +81,8 @@ func TestScripts(t *testing.T) {
 
 // freePort is a port that nobody listens on, over TCP and UDP.
 func freePort() (string, error) {
-	for range 20 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return "", err
-		}
-		u, err := net.ListenPacket("udp", l.Addr().String())
-		l.Close()
-		if err == nil {
-			u.Close()
-			return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
-		}
-	}
-	return "", errors.New("no free port")
+	port, err := freeport.Get()
+	return strconv.Itoa(port), err
 }
 
 // question is what the flags of ask say.
@@ -414,9 +405,9 @@ func cmdLogged(ts *testscript.TestScript, neg bool, args []string) {
 
 // cmdSignal sends a signal to what runs in the background.
 func cmdSignal(ts *testscript.TestScript, neg bool, args []string) {
-	sig, ok := map[string]os.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP}[strings.Join(args, " ")]
+	sig, ok := map[string]os.Signal{"TERM": syscall.SIGTERM, "HUP": syscall.SIGHUP, "KILL": syscall.SIGKILL}[strings.Join(args, " ")]
 	if !ok || neg {
-		ts.Fatalf("usage: signal TERM|HUP")
+		ts.Fatalf("usage: signal TERM|HUP|KILL")
 	}
 	for _, c := range ts.BackgroundCmds() {
 		ts.Check(c.Process.Signal(sig))

@@ -63,10 +63,9 @@ func TestWatch(t *testing.T) {
 	list("archive/2/nra.crl", other)
 	up := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer up.Close()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	port, err := freePort()
 	do(err)
-	address := l.Addr().String()
-	l.Close()
+	address := "127.0.0.1:" + port
 	organization := []byte("organizations:\n  nra: {name: NRA, id: NTRBG-100000003, ca: ../live/ca.pem, crl: {file: ../live/nra.crl}}\n")
 	put("conf/conf.d/nra.yaml", organization)
 	main := fmt.Sprintf(`version: 1

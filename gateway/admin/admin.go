@@ -30,6 +30,10 @@ type Options struct {
 	Ready    func() bool
 	// Reload loads the configuration from disk and applies it.
 	Reload func() error
+	// Upgrade has the program that is on disk now take over, within a time.
+	Upgrade func(limit time.Duration) (pid int, err error)
+	// Inherited is a listener that was passed to the process, or nil.
+	Inherited func(network, address string) net.Listener
 	// Organizations is what is shown of the organizations, as JSON.
 	Organizations func() (any, error)
 	// Effective is the configuration in force, with secrets as references.
@@ -51,19 +55,10 @@ func Listen(c config.Admin, o Options) (*Server, error) {
 	network, address := "tcp", c.Listen
 	if path, ok := strings.CutPrefix(c.Listen, "unix:"); ok {
 		network, address = "unix", path
-		if err := removeStale(path); err != nil {
-			return nil, fmt.Errorf("admin: %w", err)
-		}
 	}
-	l, err := net.Listen(network, address)
+	l, err := listen(network, address, o)
 	if err != nil {
 		return nil, fmt.Errorf("admin: %w", err)
-	}
-	if network == "unix" {
-		if err := os.Chmod(address, 0o660); err != nil {
-			l.Close()
-			return nil, fmt.Errorf("admin: %w", err)
-		}
 	}
 	s.listener = l
 	s.hosts = append([]string{"localhost"}, c.Hosts...)
@@ -79,6 +74,28 @@ func Listen(c config.Admin, o Options) (*Server, error) {
 		MaxHeaderBytes:    16 << 10,
 	}
 	return s, nil
+}
+
+func listen(network, address string, o Options) (net.Listener, error) {
+	if o.Inherited != nil {
+		if l := o.Inherited(network, address); l != nil {
+			return l, nil
+		}
+	}
+	if network == "unix" {
+		if err := removeStale(address); err != nil {
+			return nil, err
+		}
+	}
+	l, err := net.Listen(network, address)
+	if err != nil || network != "unix" {
+		return l, err
+	}
+	if err := os.Chmod(address, 0o660); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // removeStale removes a socket that nobody listens on.
@@ -101,12 +118,23 @@ func (s *Server) Address() string {
 	return s.listener.Addr().String()
 }
 
+// Listener is passed on to a process that takes over.
+func (s *Server) Listener() net.Listener { return s.listener }
+
+// Close closes a listener that was not served.
+func (s *Server) Close() { s.listener.Close() }
+
+// Retire ends connections that wait for a request, after the listener was left to
+// another process.
+func (s *Server) Retire() { s.http.SetKeepAlivesEnabled(false) }
+
 // Serve answers until Shutdown.
 func (s *Server) Serve() error {
-	if err := s.http.Serve(s.listener); !errors.Is(err, http.ErrServerClosed) {
-		return err
+	err := s.http.Serve(s.listener)
+	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // Shutdown lets answers under way finish until ctx ends.
@@ -129,9 +157,10 @@ func (s *Server) handler() http.Handler {
 	})
 	mux.HandleFunc("GET /-/config", s.config)
 	mux.HandleFunc("POST /-/reload", s.reload)
+	mux.HandleFunc("POST /-/upgrade", s.upgrade)
 	mux.HandleFunc("GET /-/organizations", s.organizations)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/config\n/-/organizations\n/-/reload (POST)\n")
+		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/config\n/-/organizations\n/-/reload (POST)\n/-/upgrade (POST)\n")
 	})
 	return s.guard(mux)
 }
@@ -155,6 +184,35 @@ func (s *Server) reload(w http.ResponseWriter, r *http.Request) {
 	err := s.o.Reload()
 	if err == nil {
 		json.NewEncoder(w).Encode(map[string]any{"result": "applied"})
+		return
+	}
+	w.WriteHeader(http.StatusUnprocessableEntity)
+	json.NewEncoder(w).Encode(map[string]any{"result": "refused", "error": err.Error()})
+}
+
+// UpgradeAtMost is how long a new program may take to become ready.
+const UpgradeAtMost = 50 * time.Second
+
+// upgrade answers when the new program serves, or with what kept it from that.
+func (s *Server) upgrade(w http.ResponseWriter, r *http.Request) {
+	if s.o.Upgrade == nil {
+		http.NotFound(w, r)
+		return
+	}
+	limit := UpgradeAtMost
+	if v := r.URL.Query().Get("timeout"); v != "" {
+		d, err := time.ParseDuration(v)
+		if err != nil || d <= 0 || d > UpgradeAtMost {
+			http.Error(w, "timeout is a time of up to "+UpgradeAtMost.String(), http.StatusBadRequest)
+			return
+		}
+		limit = d
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Connection", "close")
+	pid, err := s.o.Upgrade(limit)
+	if err == nil {
+		json.NewEncoder(w).Encode(map[string]any{"result": "upgraded", "pid": pid})
 		return
 	}
 	w.WriteHeader(http.StatusUnprocessableEntity)

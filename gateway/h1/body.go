@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/textproto"
+	"syscall"
 	"time"
 
 	"github.com/vazel-gateway/vazel/middleware"
@@ -96,7 +97,15 @@ func (b *body) read(p []byte) (n int, err error) {
 }
 
 func (b *body) readLength(p []byte) (int, error) {
-	n, err := b.c.in.Read(p[:min(int64(len(p)), b.left)])
+	p = p[:min(int64(len(p)), b.left)]
+	n, err := b.c.in.Read(p)
+	// TLS gives one record at a time. What else has come goes with it: half as
+	// many writes to the upstream are a tenth of what an upload costs.
+	for err == nil && n >= record/2 && len(p)-n >= record/2 && b.c.hasRecord() {
+		var m int
+		m, err = b.c.in.Read(p[n:])
+		n += m
+	}
 	b.left -= int64(n)
 	if b.left == 0 {
 		return n, io.EOF
@@ -105,6 +114,31 @@ func (b *body) readLength(p []byte) (int, error) {
 		err = io.ErrUnexpectedEOF
 	}
 	return n, err
+}
+
+// record is the largest content of a TLS record.
+const record = 16 << 10
+
+// hasRecord reports whether a read would not have to wait for the network,
+// because a whole record has arrived.
+func (c *conn) hasRecord() bool {
+	if c.tls == nil {
+		return false
+	}
+	if c.socket == nil {
+		sc, ok := below(c.net).(syscall.Conn)
+		if !ok {
+			return false
+		}
+		raw, err := sc.SyscallConn()
+		if err != nil {
+			return false
+		}
+		c.socket = raw
+	}
+	n := 0
+	c.socket.Control(func(fd uintptr) { n = unread(fd) })
+	return n >= record+512 // of overhead there are 22 bytes in TLS 1.3 and at most 325 in TLS 1.2
 }
 
 func (b *body) readChunked(p []byte) (int, error) {

@@ -182,7 +182,7 @@ func splitField(line []byte) (name, value []byte, bad *Malformed) {
 // checkAbsolute refuses a target in absolute form that names another host than
 // Host does: RFC 9112 3.2.2 lets the target win, and not everybody follows.
 func checkAbsolute(target, host []byte, hosts int) *Malformed {
-	if target[0] == '/' || hosts == 0 {
+	if target[0] == '/' {
 		return nil
 	}
 	s := string(target)
@@ -193,7 +193,10 @@ func checkAbsolute(target, host []byte, hosts int) *Malformed {
 	if i := strings.IndexAny(rest, "/?#"); i >= 0 {
 		rest = rest[:i]
 	}
-	if !strings.EqualFold(rest, string(host)) {
+	if strings.IndexByte(rest, '@') >= 0 {
+		return badRequest("bad_host", "the request target holds userinfo")
+	}
+	if hosts > 0 && !strings.EqualFold(rest, string(host)) {
 		return badRequest("bad_host", "the request target names another host than Host")
 	}
 	return nil

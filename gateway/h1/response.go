@@ -56,7 +56,7 @@ func (w *response) reset(c *conn, r *http.Request, b *body) {
 	w.c, w.r, w.body, w.header = c, r, b, h
 	w.status, w.headSent, w.length, w.written = 0, false, -1, 0
 	w.chunked, w.noBody, w.hijacked, w.continued = false, r.Method == http.MethodHead, false, false
-	w.close = r.Close || c.server.stopping.Load()
+	w.close = r.Close || c.server.last()
 	w.trailers, w.err = nil, nil
 	if buf == nil {
 		buf = *writeBuffers.Get().(*[]byte)
@@ -201,10 +201,21 @@ func (w *response) append(p []byte) {
 	}
 }
 
+// send writes to the connection. A client that asks on and on without reading
+// would otherwise hold the write that ends a response for as long as it likes. A
+// timer costs a fraction of a deadline.
 func (w *response) send(p []byte) {
-	if w.err == nil {
-		_, w.err = w.c.net.Write(p)
+	if w.err != nil {
+		return
 	}
+	c := w.c
+	if c.writing == nil {
+		c.writing = time.AfterFunc(c.server.Limits.WriteTimeout, func() { c.net.SetWriteDeadline(past) })
+	} else {
+		c.writing.Reset(c.server.Limits.WriteTimeout)
+	}
+	_, w.err = c.net.Write(p)
+	c.writing.Stop()
 }
 
 func (w *response) flushLocked() {
@@ -258,7 +269,7 @@ func (w *response) head(last bool) {
 		delete(h, "Connection")
 	}
 	w.requestLeft()
-	w.close = w.close || w.c.server.stopping.Load()
+	w.close = w.close || w.c.server.last()
 	if w.close {
 		w.buf = append(w.buf, "Connection: close\r\n"...)
 	} else if w.r.ProtoMinor == 0 {

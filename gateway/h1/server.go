@@ -15,10 +15,12 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 )
 
@@ -26,6 +28,7 @@ import (
 type Limits struct {
 	HeaderTimeout time.Duration // for a head, from its first byte
 	IdleTimeout   time.Duration // until the first byte of the next head
+	WriteTimeout  time.Duration // for the client to take one piece of a response
 	DrainBytes    int64         // of an unread body that are read to keep a connection
 	MaxHeader     int           // bytes of a head
 	MaxHeaders    int           // fields of a head or of trailers
@@ -40,6 +43,7 @@ type Server struct {
 	Panicked func(v any)
 
 	stopping atomic.Bool
+	retiring atomic.Bool
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	empty    chan struct{} // closed when the last connection is gone, while stopping
@@ -87,9 +91,11 @@ type conn struct {
 		buf   *bufio.Reader
 	}
 	res      response
-	deadline time.Time // read deadline that is set
+	writing  *time.Timer // ends a write that stands still
+	deadline time.Time   // read deadline that is set
 	idle     atomic.Bool
 	watch    watcher
+	socket   syscall.RawConn // below TLS; nil until it is asked
 }
 
 // Serve serves c until it ends and closes it. cs is nil without TLS.
@@ -148,6 +154,11 @@ func (s *Server) End() {
 	}
 }
 
+// Retire ends each connection after its next response, which says so. One that
+// waits for a request goes on waiting: a client that sends one at the moment
+// would take the end of its connection for a failure.
+func (s *Server) Retire() { s.retiring.Store(true) }
+
 // Shutdown is End, but waits for the connections until ctx ends, and closes the
 // rest.
 func (s *Server) Shutdown(ctx context.Context) {
@@ -203,6 +214,9 @@ func (c *conn) serve() (hijacked bool) {
 		}
 	}
 }
+
+// last reports whether no request may follow the one that is answered.
+func (s *Server) last() bool { return s.retiring.Load() || s.stopping.Load() }
 
 // wait waits for the first byte of a request. While nothing is buffered, the
 // connection holds no buffers.
@@ -369,6 +383,9 @@ func (c *conn) handle(r *http.Request) (keep, hijacked bool) {
 		return false, false
 	}
 	if err := w.finish(); err != nil {
+		if err != io.ErrUnexpectedEOF {
+			c.breakOff() // what can't be written can't be ended in order either: TLS would try for seconds
+		}
 		return false, false
 	}
 	if w.close || MalformedOf(r.Context()) != nil {

@@ -17,7 +17,7 @@ import (
 )
 
 var testLimits = Limits{
-	HeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, DrainBytes: 64 << 10,
+	HeaderTimeout: 5 * time.Second, IdleTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, DrainBytes: 64 << 10,
 	MaxHeader: 32 << 10, MaxHeaders: 100, MaxURI: 8 << 10,
 }
 

@@ -54,13 +54,7 @@ type Conn struct {
 	closed bool
 	timer  *time.Timer // of HeaderTimeout
 
-	wmu     sync.Mutex // held while the connection is written to
-	whead   [headLen]byte
-	whave   int // bytes of whead
-	wframe  frame
-	wleft   int     // bytes of wframe's payload to come
-	wcode   [4]byte // of RST_STREAM
-	pending []byte  // the guard's own frames, until one of the server's ends
+	w outgoing
 }
 
 // poison is a field that no request can have: a literal with the name "A".
@@ -76,14 +70,17 @@ var buffers = sync.Pool{New: func() any { return new([bufLen]byte) }}
 const prefaceLen = len(http2.ClientPreface)
 
 // Conn makes a connection of s. tc has shaken hands.
-func (s *Server) Conn(tc *tls.Conn) *Conn {
-	now := time.Now()
-	return &Conn{
-		transport: tc, server: s, ctx: context.Background(), left: prefaceLen,
+func (s *Server) Conn(tc *tls.Conn) *Conn { return newConn(s, tc, time.Now()) }
+
+func newConn(s *Server, t transport, now time.Time) *Conn {
+	c := &Conn{
+		transport: t, server: s, ctx: context.Background(), left: prefaceLen,
 		resets: newBudget(resetsAtOnce, resetsPerSecond, now),
 		frames: newBudget(framesAtOnce, framesPerSecond, now),
 		window: 65535, first: 65535,
 	}
+	c.w.room = sync.NewCond(&c.w)
+	return c
 }
 
 // Read hands the server what the client sent, frame by frame.
@@ -465,13 +462,9 @@ var errEnded = errors.New("h2: connection ended by the guard")
 func (c *Conn) fail(code uint32, why string) error {
 	c.out, c.after, c.left = nil, nil, 0
 	c.end(why)
-	// A write that waits for the client must not be waited for.
-	if c.wmu.TryLock() {
-		if c.whave == 0 && c.wleft == 0 {
-			c.lastWords(code)
-		}
-		c.wmu.Unlock()
-	}
+	c.w.Lock()
+	c.lastWords(code)
+	c.w.Unlock()
 	return errEnded
 }
 
@@ -486,12 +479,6 @@ func (c *Conn) end(why string) {
 	}
 }
 
-// lastWords writes GOAWAY; wmu must be held, and no frame be half written.
-func (c *Conn) lastWords(code uint32) {
-	c.transport.SetWriteDeadline(time.Now().Add(time.Second))
-	c.transport.Write(goAway(c.known.Load(), code))
-}
-
 // Close closes the connection. After a GOAWAY of the guard's own, the client
 // gets a moment to read it: closing with unread input would reset the
 // connection, and with it take back what was sent.
@@ -503,6 +490,7 @@ func (c *Conn) Close() error {
 		c.timer.Stop()
 	}
 	c.mu.Unlock()
+	c.finish()
 	if linger {
 		c.linger()
 	}

@@ -177,7 +177,8 @@ func BenchmarkFrames(b *testing.B) {
 		return out.Bytes()
 	}
 	l := &loop{request: frames(head())}
-	c := &Conn{transport: l, server: &Server{o: Options{Limits: testLimits}}, resets: ResetBudget(), frames: newBudget(framesAtOnce, framesPerSecond, time.Now())}
+	c := newConn(&Server{o: Options{Limits: testLimits}}, l, time.Now())
+	c.left = 0
 	var response bytes.Buffer
 	fr := http2.NewFramer(&response, nil)
 	fr.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: make([]byte, 60), EndHeaders: true})
@@ -254,9 +255,9 @@ func FuzzFollow(f *testing.F) {
 		for p := range slices.Chunk(stream, int(cut)+1) {
 			pieces.follow(p)
 		}
-		if whole.resets != pieces.resets || whole.frames != pieces.frames || whole.window != pieces.window || whole.wleft != pieces.wleft {
-			t.Errorf("in one: %+v %+v %d %d; in pieces: %+v %+v %d %d", whole.resets, whole.frames, whole.window, whole.wleft,
-				pieces.resets, pieces.frames, pieces.window, pieces.wleft)
+		if whole.resets != pieces.resets || whole.frames != pieces.frames || whole.window != pieces.window || whole.w.left != pieces.w.left {
+			t.Errorf("in one: %+v %+v %d %d; in pieces: %+v %+v %d %d", whole.resets, whole.frames, whole.window, whole.w.left,
+				pieces.resets, pieces.frames, pieces.window, pieces.w.left)
 		}
 	})
 }
@@ -301,10 +302,8 @@ func FuzzRead(f *testing.F) {
 		fr.WriteRSTStream(1, 8)
 	})
 	f.Fuzz(func(t *testing.T, in []byte) {
-		c := &Conn{
-			transport: &recorded{in: bytes.NewReader(in)}, server: &Server{o: Options{Limits: testLimits}}, ctx: context.Background(), left: prefaceLen,
-			resets: newBudget(resetsAtOnce, 0, time.Now()), frames: newBudget(framesAtOnce, 0, time.Now()),
-		}
+		c := newConn(&Server{o: Options{Limits: testLimits}}, &recorded{in: bytes.NewReader(in)}, time.Now())
+		c.resets.perSecond, c.frames.perSecond = 0, 0
 		got, _ := io.ReadAll(io.LimitReader(c, 1<<20))
 		if len(got) < prefaceLen {
 			return

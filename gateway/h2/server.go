@@ -72,7 +72,6 @@ func New(o Options) *Server {
 			IdleTimeout:               o.Limits.IdleTimeout,
 			ReadIdleTimeout:           o.Limits.IdleTimeout / 2,
 			PingTimeout:               o.Limits.WriteTimeout,
-			WriteByteTimeout:          o.Limits.WriteTimeout,
 		},
 	}
 	if err := http2.ConfigureServer(s.base, s.h2); err != nil {

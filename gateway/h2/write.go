@@ -1,12 +1,52 @@
 package h2
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"net"
+	"sync"
+	"time"
+)
 
-// Write follows what the server sends. Errors that the client causes cost it
-// the same as its own resets: the server works for both alike.
+// What the server sends is collected in a buffer, which a goroutine writes out
+// while the server goes on: responses of several streams that end at about the
+// same time become one record of TLS and one write, instead of one each.
+
+const outLen = 32 << 10
+
+var outs = sync.Pool{New: func() any { return new([outLen]byte) }}
+
+// lastTime is how long what is left may take to be written to a connection that
+// is being closed.
+const lastTime = time.Second
+
+// outgoing is what is on its way to the client. Its mutex guards all of it, and
+// is never held while the connection is written to.
+type outgoing struct {
+	sync.Mutex
+	room    *sync.Cond
+	buf     []byte // of outs; nil if there is nothing to write
+	writing bool   // a goroutine writes
+	err     error  // of a write: nothing goes out any more
+	by      time.Time
+	last    bool // nothing more is coming, and lastTime counts
+
+	head    [headLen]byte
+	have    int // bytes of head
+	frame   frame
+	left    int     // bytes of frame's payload to come
+	code    [4]byte // of RST_STREAM
+	pending []byte  // the guard's own frames, until one of the server's ends
+}
+
+// between reports whether no frame is half written.
+func (w *outgoing) between() bool { return w.have == 0 && w.left == 0 }
+
+// Write follows what the server sends, and takes it over. Errors that the client
+// causes cost it the same as its own resets: the server works for both alike.
 func (c *Conn) Write(p []byte) (int, error) {
-	c.wmu.Lock()
-	defer c.wmu.Unlock()
+	w := &c.w
+	w.Lock()
+	defer w.Unlock()
 	c.mu.Lock()
 	err := c.err
 	ok := err != nil || c.follow(p)
@@ -14,63 +54,149 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	n, err := c.transport.Write(p)
-	if err != nil {
-		return n, err
+	if err := c.put(p); err != nil {
+		return 0, err
 	}
-	between := c.whave == 0 && c.wleft == 0
 	if !ok {
 		c.end("reset_flood")
-		if between {
-			c.lastWords(codeEnhanceYourCalm)
+		c.lastWords(codeEnhanceYourCalm)
+		return len(p), errEnded
+	}
+	if w.between() && len(w.pending) > 0 {
+		err = c.put(w.pending)
+		w.pending = nil
+	}
+	return len(p), err
+}
+
+// put adds p to what goes out. It waits for room, in pieces if need be. w must
+// be held.
+func (c *Conn) put(p []byte) error {
+	w := &c.w
+	for len(p) > 0 {
+		for w.err == nil && !w.last && len(w.buf) == outLen {
+			w.room.Wait()
 		}
-		return n, errEnded
+		switch {
+		case w.err != nil:
+			return w.err
+		case w.last:
+			return net.ErrClosed
+		case w.buf == nil:
+			w.buf = outs.Get().(*[outLen]byte)[:0]
+		}
+		n := copy(w.buf[len(w.buf):outLen], p)
+		w.buf = w.buf[:len(w.buf)+n]
+		p = p[n:]
+		if !w.writing {
+			w.writing = true
+			go c.writeOut()
+		}
 	}
-	if between && len(c.pending) > 0 {
-		_, err = c.transport.Write(c.pending)
-		c.pending = nil
+	return nil
+}
+
+// writeOut writes until nothing is left.
+func (c *Conn) writeOut() {
+	w, limit := &c.w, c.server.o.Limits.WriteTimeout
+	w.Lock()
+	defer w.Unlock()
+	for w.buf != nil {
+		b := w.buf
+		w.buf = nil
+		if w.err == nil {
+			// A deadline costs as much as encryption; one that is early by a quarter
+			// serves as well.
+			if now := time.Now(); !w.last && w.by.Sub(now) < limit*3/4 {
+				w.by = now.Add(limit)
+				c.transport.SetWriteDeadline(w.by)
+			}
+			w.Unlock()
+			_, err := c.transport.Write(b)
+			w.Lock()
+			if w.err = err; err != nil {
+				c.NetConn().Close() // TLS can't go on after a part of a record
+			}
+		}
+		outs.Put((*[outLen]byte)(b[:outLen]))
+		w.room.Broadcast()
 	}
-	return n, err
+	w.writing = false
+	w.room.Broadcast()
+}
+
+// finish waits until all has been written, for lastTime at most; nothing is
+// taken after that.
+func (c *Conn) finish() {
+	w := &c.w
+	w.Lock()
+	defer w.Unlock()
+	c.hurry()
+	for w.writing {
+		w.room.Wait()
+	}
+}
+
+// hurry ends the taking of more. w must be held.
+func (c *Conn) hurry() {
+	if !c.w.last {
+		c.w.last = true
+		c.transport.SetWriteDeadline(time.Now().Add(lastTime))
+		c.w.room.Broadcast()
+	}
+}
+
+// lastWords sends GOAWAY, unless a frame is half written, and takes nothing
+// more. w must be held.
+func (c *Conn) lastWords(code uint32) {
+	if c.w.last {
+		return
+	}
+	if c.w.between() && len(c.w.buf) < outLen-headLen-8 {
+		c.put(goAway(c.known.Load(), code))
+	}
+	c.hurry()
 }
 
 // inject sends a frame of the guard's own between two of the server's.
 func (c *Conn) inject(b []byte) {
-	c.wmu.Lock()
-	defer c.wmu.Unlock()
-	if c.whave == 0 && c.wleft == 0 {
-		c.transport.Write(b)
+	w := &c.w
+	w.Lock()
+	defer w.Unlock()
+	if w.between() && len(w.buf)+len(b) <= outLen {
+		c.put(b)
 		return
 	}
-	c.pending = append(c.pending, b...)
+	w.pending = append(w.pending, b...)
 }
 
 // follow notes the frames in p. It reports false once the client's errors are
-// too many. wmu and mu must be held.
+// too many. w and mu must be held.
 func (c *Conn) follow(p []byte) bool {
-	ok := true
+	w, ok := &c.w, true
 	for len(p) > 0 {
-		if c.whave < headLen && c.wleft == 0 {
-			n := copy(c.whead[c.whave:], p)
-			c.whave, p = c.whave+n, p[n:]
-			if c.whave < headLen {
+		if w.have < headLen && w.left == 0 {
+			n := copy(w.head[w.have:], p)
+			w.have, p = w.have+n, p[n:]
+			if w.have < headLen {
 				return ok
 			}
-			c.wframe = parseFrame(&c.whead)
-			c.wleft = c.wframe.length
+			w.frame = parseFrame(&w.head)
+			w.left = w.frame.length
 			c.began()
 		}
-		n := min(len(p), c.wleft)
-		if c.wframe.kind == frameRSTStream {
-			copy(c.wcode[4-min(4, c.wleft):], p[:n])
+		n := min(len(p), w.left)
+		if w.frame.kind == frameRSTStream {
+			copy(w.code[4-min(4, w.left):], p[:n])
 		}
 		p = p[n:]
-		if c.wleft -= n; c.wleft > 0 {
+		if w.left -= n; w.left > 0 {
 			return ok
 		}
-		c.whave = 0
-		if c.wframe.kind == frameRSTStream {
-			delete(c.bodies, c.wframe.stream)
-			switch binary.BigEndian.Uint32(c.wcode[:]) {
+		w.have = 0
+		if w.frame.kind == frameRSTStream {
+			delete(c.bodies, w.frame.stream)
+			switch binary.BigEndian.Uint32(w.code[:]) {
 			case codeNo, codeInternal, codeCancel: // not the client's fault
 			default:
 				ok = c.resets.Take(1) && ok
@@ -82,7 +208,7 @@ func (c *Conn) follow(p []byte) bool {
 
 // began notes a frame that the server begins to send.
 func (c *Conn) began() {
-	f := c.wframe
+	f := c.w.frame
 	switch f.kind {
 	case frameData:
 		c.window -= int64(f.length)

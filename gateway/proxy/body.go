@@ -79,7 +79,9 @@ func (b *body) next(block func() error) ([]byte, error) {
 			return p, nil
 		}
 		if err := b.fill(block); err != nil {
-			if b.kind == bodyUntilClose && err == io.ErrUnexpectedEOF {
+			// Without close_notify, anybody on the way may have ended a TLS connection
+			// (RFC 9112 9.8).
+			if b.kind == bodyUntilClose && c.ended {
 				b.done = true
 				return nil, io.EOF
 			}

@@ -52,6 +52,7 @@ type conn struct {
 	readBy   time.Time       // deadline of the socket
 	writeBy  time.Time
 	received bool        // a byte of this exchange's response arrived
+	ended    bool        // the server has ended the connection in order: FIN, and close_notify before it in TLS
 	broken   atomic.Bool // closed by another goroutine
 
 	peek  func(fd uintptr)
@@ -146,6 +147,7 @@ func (c *conn) fill() error {
 		}
 		if !isTimeout(err) {
 			if err == io.EOF {
+				c.ended = !c.cut()
 				return io.ErrUnexpectedEOF
 			}
 			return err
@@ -154,6 +156,15 @@ func (c *conn) fill() error {
 			return err
 		}
 	}
+}
+
+// cut reports whether a connection with TLS ended without close_notify.
+func (c *conn) cut() bool {
+	if t, ok := c.net.(*tls.Conn); ok {
+		b, ok := t.NetConn().(*below)
+		return ok && b.cut
+	}
+	return false
 }
 
 // late decides what to do when the socket's read deadline has passed.
@@ -200,7 +211,7 @@ func (c *conn) readHead(h *head) error {
 		}
 		if end > 0 {
 			if end-c.r > maxHead {
-				return protocolError("the head is too large")
+				return errHeadTooLarge
 			}
 			s := string(c.buf[c.r:end])
 			c.r = end
@@ -231,7 +242,7 @@ func (c *conn) grow() error {
 	case n < largeBuffer:
 		c.compact(true)
 	case n > maxHead:
-		return protocolError("the head is too large")
+		return errHeadTooLarge
 	default: // rare enough not to be pooled
 		b := make([]byte, 2*n+1)
 		n = copy(b, c.buf[c.r:c.w])

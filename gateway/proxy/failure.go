@@ -47,7 +47,7 @@ var answers = map[string]struct {
 	reasonDNS:            {http.StatusBadGateway, "upstream_unreachable", "dns_error"},
 	reasonConnectRefused: {http.StatusBadGateway, "upstream_unreachable", "connection_refused"},
 	reasonConnectTimeout: {http.StatusGatewayTimeout, "upstream_timeout", "connection_timeout"},
-	reasonTLS:            {http.StatusBadGateway, "upstream_tls", "tls_certificate_error"},
+	reasonTLS:            {http.StatusBadGateway, "upstream_tls", "tls_protocol_error"},
 	reasonHeaderTimeout:  {http.StatusGatewayTimeout, "upstream_timeout", "http_response_timeout"},
 	reasonReset:          {http.StatusBadGateway, "upstream_unreachable", "connection_terminated"},
 	reasonProtocol:       {http.StatusBadGateway, "upstream_protocol", "http_protocol_error"},
@@ -59,6 +59,7 @@ var answers = map[string]struct {
 // failure is why an attempt brought no whole response.
 type failure struct {
 	reason string // of the metric; "" if it was not the upstream's fault
+	status string // error type of RFC 9209, if reason does not tell it well enough
 	err    error
 	wrote  bool // a byte of the request may have reached the server
 	dead   bool // a kept connection ended before the first byte of a response
@@ -75,8 +76,50 @@ func failedf(reason, format string, args ...any) *failure {
 	return &failure{reason: reason, err: fmt.Errorf(format, args...)}
 }
 
+// proxyStatus is the error type of RFC 9209 2.3 that says the most of f.
+func (f *failure) proxyStatus() string {
+	var (
+		broken protocolError
+		dns    *net.DNSError
+		verify *tls.CertificateVerificationError
+		op     *net.OpError
+	)
+	switch {
+	case f.status != "":
+		return f.status
+	case errors.As(f.err, &broken) && special[broken] != "":
+		return special[broken]
+	case f.reason == reasonDNS && errors.As(f.err, &dns) && dns.IsTimeout:
+		return "dns_timeout"
+	case f.reason == reasonTLS && errors.As(f.err, &verify):
+		return "tls_certificate_error"
+	case f.reason == reasonTLS && errors.As(f.err, &op) && op.Op == "remote error":
+		return "tls_alert_received"
+	case f.reason == reasonConnectRefused && (errors.Is(f.err, syscall.EHOSTUNREACH) || errors.Is(f.err, syscall.ENETUNREACH)):
+		return "destination_ip_unroutable"
+	}
+	return answers[f.reason].proxy
+}
+
 // protocolError is a response that breaks the rules of HTTP/1.1 or is not HTTP.
 type protocolError string
+
+// Protocol errors that RFC 9209 has a type for.
+const (
+	errHeadTooLarge protocolError = "the head is too large"
+	errManyFields   protocolError = "too many fields"
+	errCoding       protocolError = "a transfer coding other than chunked"
+	errUnasked      protocolError = "the upstream switched protocols unasked"
+	errOtherUpgrade protocolError = "the upstream switched to something else than WebSocket"
+	errAccept       protocolError = "the upstream's Sec-WebSocket-Accept does not fit the key"
+	errSubprotocol  protocolError = "the upstream chose a WebSocket subprotocol that was not offered"
+)
+
+var special = map[protocolError]string{
+	errHeadTooLarge: "http_response_header_section_size", errManyFields: "http_response_header_section_size",
+	errCoding: "http_response_transfer_coding", errUnasked: "http_upgrade_failed", errOtherUpgrade: "http_upgrade_failed",
+	errAccept: "http_upgrade_failed", errSubprotocol: "http_upgrade_failed",
+}
 
 func (e protocolError) Error() string { return string(e) }
 
@@ -160,7 +203,7 @@ func (f *failure) deny(w http.ResponseWriter, r *http.Request) {
 	}
 	a := answers[f.reason]
 	h := w.Header()
-	h["Proxy-Status"] = []string{"vazel; error=" + a.proxy}
+	h["Proxy-Status"] = []string{"vazel; error=" + f.proxyStatus()}
 	d := middleware.Denial{By: "upstream", Reason: a.public, Detail: f.detail()}
 	if a.status == http.StatusServiceUnavailable {
 		d.RetryAfter = 5 * time.Second

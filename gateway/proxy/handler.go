@@ -340,7 +340,7 @@ func (ex *exchange) send() *failure {
 	ex.buf = b[:0]
 	if err := c.write(b, ex.h.timeout); err != nil {
 		if isTimeout(err) {
-			return &failure{reason: reasonHeaderTimeout, err: err, wrote: true}
+			return &failure{reason: reasonHeaderTimeout, status: "connection_write_timeout", err: err, wrote: true}
 		}
 		return ex.cut(err)
 	}
@@ -438,7 +438,14 @@ func (ex *exchange) relay() *failure {
 	if b.kind == bodyLength && !ex.flushes {
 		// As long as nothing has come, a broken response can still become a 502.
 		if first, err = b.next(nil); err != nil && err != io.EOF {
-			return ex.cut(err)
+			f := ex.cut(err)
+			switch f.reason {
+			case reasonReset:
+				f.status = "http_response_incomplete"
+			case reasonHeaderTimeout:
+				f.reason = reasonBodyTimeout
+			}
+			return f
 		}
 	}
 	hd.relayed(h)

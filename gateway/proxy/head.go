@@ -10,7 +10,7 @@ import (
 const (
 	maxHead   = 64 << 10 // bytes of one head, or of the trailers
 	maxFields = 256
-	maxInform = 8 // 1xx responses to one request
+	maxInform = 5 // 1xx responses to one request; quic-go and net/http as clients take no more
 )
 
 // field is one line of a head; both parts are substrings of the whole head.
@@ -135,7 +135,7 @@ func parseFields(to []field, s string) ([]field, error) {
 			return to, protocolError("a field value holds a control character")
 		}
 		if len(to) == maxFields {
-			return to, protocolError("too many fields")
+			return to, errManyFields
 		}
 		to = append(to, field{http.CanonicalHeaderKey(line[:colon]), value})
 	}
@@ -156,7 +156,7 @@ func (h *head) framing() error {
 			lengths++
 		case "Transfer-Encoding":
 			if !strings.EqualFold(f.value, "chunked") {
-				return protocolError("a transfer coding other than chunked")
+				return errCoding
 			}
 			codings++
 		case "Connection":

@@ -111,6 +111,9 @@ fields:
 		values = append(values, f.value)
 		h[f.name] = values[len(values)-1 : len(values) : len(values)]
 	}
+	if v := h["Proxy-Status"]; v != nil {
+		h["Proxy-Status"] = append(v, "vazel") // who is nearest to the origin stands first (RFC 9209 2)
+	}
 }
 
 // appended names fields to which both gateway and upstream contribute.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -145,7 +146,7 @@ func (p *Pool) open(ctx context.Context, addr string, c *tls.Config) (nc net.Con
 	if c == nil {
 		return nc, raw, nil
 	}
-	tc := tls.Client(nc, c)
+	tc := tls.Client(&below{Conn: nc}, c)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		nc.Close()
 		if isTimeout(err) || errors.Is(err, context.DeadlineExceeded) {
@@ -154,6 +155,21 @@ func (p *Pool) open(ctx context.Context, addr string, c *tls.Config) (nc net.Con
 		return nil, nil, &handshakeError{err}
 	}
 	return tc, raw, nil
+}
+
+// below is a connection that TLS stands on. It knows what crypto/tls does not
+// tell: whether the end of the connection came without close_notify.
+type below struct {
+	net.Conn
+	cut bool // ended before TLS did; of the goroutine that reads
+}
+
+func (b *below) Read(p []byte) (int, error) {
+	n, err := b.Conn.Read(p)
+	if err == io.EOF {
+		b.cut = true
+	}
+	return n, err
 }
 
 // release gives back a connection that can carry another exchange.

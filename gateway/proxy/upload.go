@@ -124,7 +124,7 @@ func (u *upload) fail(err error) {
 // it stopped reading. Only if it just does not read on, nothing more can come of it.
 func (u *upload) writeFailed(err error) {
 	if isTimeout(err) {
-		u.failure.Store(&failure{reason: reasonBodyTimeout, err: err, wrote: true})
+		u.failure.Store(&failure{reason: reasonBodyTimeout, status: "connection_write_timeout", err: err, wrote: true})
 		u.c.abort()
 	}
 }

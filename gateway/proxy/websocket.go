@@ -77,20 +77,20 @@ func (ex *exchange) refuseUpgrade(status int, detail string) {
 // checkUpgrade accepts only the 101 that was asked for (RFC 6455 4.1).
 func (ex *exchange) checkUpgrade(hd *head) error {
 	if !ex.websocket {
-		return protocolError("the upstream switched protocols unasked")
+		return errUnasked
 	}
 	key := ex.r.Header["Sec-Websocket-Key"]
 	sum := sha1.Sum([]byte(key[0] + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	accept, n := hd.value("Sec-Websocket-Accept")
 	switch {
 	case hd.minor != 1 || !strings.EqualFold(hd.upgrade, "websocket") || !slices.Contains(hd.options, "Upgrade"):
-		return protocolError("the upstream switched to something else than WebSocket")
+		return errOtherUpgrade
 	case n != 1 || accept != base64.StdEncoding.EncodeToString(sum[:]):
-		return protocolError("the upstream's Sec-WebSocket-Accept does not fit the key")
+		return errAccept
 	}
 	protocol, n := hd.value("Sec-Websocket-Protocol")
 	if n > 1 || n == 1 && !offered(ex.r.Header["Sec-Websocket-Protocol"], protocol) {
-		return protocolError("the upstream chose a WebSocket subprotocol that was not offered")
+		return errSubprotocol
 	}
 	return nil
 }

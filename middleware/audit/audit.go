@@ -46,6 +46,8 @@ type Options struct {
 	// Key, if set, makes the hashes HMACs: then whoever can write to the file, but
 	// does not know the key, can't make a chain that holds.
 	Key []byte
+	// Share lets the process that is taken over from write to the file as well.
+	Share bool
 	// Queue is how many records may wait for the file, together with those of
 	// requests under way that must leave one; default: 16384.
 	Queue int
@@ -57,8 +59,9 @@ var ErrDropped = errors.New("audit: the queue is full or no log is open")
 // Log is the audit log of the process. Until Open it is not ready. It is safe
 // for concurrent use, and no method that requests call ever waits for a disk.
 type Log struct {
-	log *zap.Logger
-	key []byte
+	log   *zap.Logger
+	key   []byte
+	share bool
 
 	queue   chan *Entry
 	taken   atomic.Int64 // places in the queue: reserved, waiting or being written
@@ -96,7 +99,7 @@ func New(o Options) *Log {
 		o.Queue = 1 << 14
 	}
 	l := &Log{
-		log: o.Log, key: o.Key,
+		log: o.Log, key: o.Key, share: o.Share,
 		queue: make(chan *Entry, o.Queue), wake: make(chan struct{}, 1), stop: make(chan struct{}), stopped: make(chan struct{}),
 		records:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_audit_records_total", Help: "Audit records. Result: written, dropped (the queue was full or no log open), failed (still waiting when the process ended)."}, []string{"result"}),
 		sinkErrors: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_audit_sink_errors_total", Help: "Errors of audit sinks."}, []string{"sink"}),
@@ -205,7 +208,7 @@ func (l *Log) awaken() {
 // the new one begins with one, so that a log shows when it was kept, and a moved
 // file's successor can be continued after a restart.
 func (l *Log) openLocked(path string) error {
-	s, from, notes, err := openSink(path, l.tip, l.key)
+	s, from, notes, err := openSink(path, l.tip, l.key, l.share)
 	if err != nil {
 		return err
 	}

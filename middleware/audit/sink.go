@@ -17,11 +17,15 @@ type sink struct {
 	file bool  // a regular file: it can be cut, locked and synced
 	size int64 // of whole records
 	torn bool  // the last attempt may have left a part of a line
+	own  bool  // no other process may open it
 }
 
 // openSink opens path, finds where its chain ends, and says what its first new
 // record has to tell. A file without a record continues the chain t.
-func openSink(path string, t tip, key []byte) (s *sink, from tip, opened *note, err error) {
+//
+// With share, another process may write to the file: the one that is taken over
+// from. Both go on with one chain, for each reads the end of it under a lock.
+func openSink(path string, t tip, key []byte, share bool) (s *sink, from tip, opened *note, err error) {
 	opened = &note{Event: "opened"}
 	switch path {
 	case "off", "":
@@ -34,7 +38,7 @@ func openSink(path string, t tip, key []byte) (s *sink, from tip, opened *note, 
 		return nil, t, nil, fmt.Errorf("audit_log: %w", err)
 	}
 	s = &sink{path: path, f: f}
-	if from, err = s.begin(t, key, opened); err != nil {
+	if from, err = s.begin(t, key, opened, share); err != nil {
 		f.Close()
 		return nil, t, nil, fmt.Errorf("audit_log: %s: %w", path, err)
 	}
@@ -43,7 +47,7 @@ func openSink(path string, t tip, key []byte) (s *sink, from tip, opened *note, 
 
 // begin finds the end of the chain in a file. What a crash left of a record is
 // cut off, for nothing could be written behind it; the next record tells of it.
-func (s *sink) begin(t tip, key []byte, opened *note) (tip, error) {
+func (s *sink) begin(t tip, key []byte, opened *note, share bool) (tip, error) {
 	info, err := s.f.Stat()
 	if err != nil {
 		return t, err
@@ -55,8 +59,13 @@ func (s *sink) begin(t tip, key []byte, opened *note) (tip, error) {
 		return t, nil // a pipe or terminal
 	}
 	s.file = true
-	if err := lock(s.f); err != nil {
+	if s.own = lock(s.f) == nil; !s.own && !share {
 		return t, errors.New("another process writes to this file")
+	}
+	release := exclude(s.f)
+	defer release()
+	if info, err = s.f.Stat(); err != nil {
+		return t, err
 	}
 	s.size = info.Size()
 	const most = 1 << 20
@@ -96,6 +105,31 @@ func (s *sink) begin(t tip, key []byte, opened *note) (tip, error) {
 	return t, nil
 }
 
+// enter keeps other processes from writing until release is called, and returns
+// the end of the chain: t, or what another process has written since.
+func (s *sink) enter(t tip, key []byte) (tip, func()) {
+	if !s.file {
+		return t, func() {}
+	}
+	if !s.own {
+		s.own = lock(s.f) == nil
+	}
+	release := exclude(s.f)
+	info, err := s.f.Stat()
+	if err != nil || info.Size() <= s.size || s.torn {
+		return t, release
+	}
+	b := make([]byte, min(info.Size(), 1<<20))
+	if _, err := s.f.ReadAt(b, info.Size()-int64(len(b))); err != nil && err != io.EOF {
+		return t, release
+	}
+	b = bytes.TrimSuffix(b[:bytes.LastIndexByte(b, '\n')+1], []byte{'\n'})
+	if h, sum, good, err := read(b[bytes.LastIndexByte(b, '\n')+1:], key); err == nil && good && h.Sequence > t.sequence {
+		t = tip{h.Sequence, sum}
+	}
+	return t, release
+}
+
 // allZero is what a file system may leave of a write that a power failure
 // interrupted.
 func allZero(b []byte) bool { return len(bytes.Trim(b, "\x00")) == 0 }
@@ -127,8 +161,10 @@ func (s *sink) write(lines []byte) error {
 	if err != nil {
 		s.torn = n > 0
 		s.mend()
+		return err
 	}
-	return err
+	s.size += int64(n)
+	return nil
 }
 
 // mend removes what a failed attempt left.

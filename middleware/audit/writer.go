@@ -158,8 +158,9 @@ func (l *Log) writeBatch(batch []*Entry) error {
 // writeLocked writes a note, if there is one, and records. The chain goes on only
 // if all of it is written.
 func (l *Log) writeLocked(s *sink, batch []*Entry, n *note) error {
-	t, b := l.tip, l.buf[:0]
-	var err error
+	t, release := s.enter(l.tip, l.key)
+	defer release()
+	b, err := l.buf[:0], error(nil)
 	if n != nil {
 		n.Time = time.Now().UTC()
 		if b, t, err = t.append(b, n, l.key); err != nil {

@@ -27,8 +27,8 @@ type Store struct {
 	flights map[string]*flight
 }
 
-// resource is all that is kept under a key: one response for each combination of
-// the request fields that Vary names.
+// resource is all that is kept under a key: for each backend, one response for
+// each combination of the request fields that Vary names.
 type resource struct {
 	vary    []string // as the newest response names them
 	entries []*Entry
@@ -84,15 +84,16 @@ type Response struct {
 	Policy Policy
 }
 
-// Find is the response kept for a request, fresh or not; nil if there is none.
-func (s *Store) Find(key string, request http.Header) *Entry {
+// Find is the response that a backend gave to a request and that is kept, fresh
+// or not; nil if there is none.
+func (s *Store) Find(key, backend string, request http.Header) *Entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	r := s.keys[key]
 	if r == nil {
 		return nil
 	}
-	want := variantOf(r.vary, request)
+	want := variantOf(backend, r.vary, request)
 	for _, e := range r.entries {
 		if e.variant == want {
 			s.order.MoveToFront(e.place)
@@ -102,10 +103,12 @@ func (s *Store) Find(key string, request http.Header) *Entry {
 	return nil
 }
 
-// Put keeps a response to a request. It replaces the one of the same variant.
-func (s *Store) Put(key string, request http.Header, resp Response) {
+// Put keeps the response of a backend to a request. It replaces the one of the
+// same variant.
+func (s *Store) Put(key, backend string, request http.Header, resp Response) {
 	vary := varyOf(resp.Header)
-	e := &Entry{Response: resp, key: key, variant: variantOf(vary, request), size: sizeOf(key, &resp)}
+	e := &Entry{Response: resp, key: key, variant: variantOf(backend, vary, request)}
+	e.size = sizeOf(key, &resp) + int64(len(e.variant))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if e.size > s.most/8 { // one response must not push out all others
@@ -202,12 +205,14 @@ func varyOf(h http.Header) []string {
 	return l
 }
 
-// variantOf is what a request says in the fields that vary.
-func variantOf(vary []string, request http.Header) string {
+// variantOf is whom a request goes to, and what it says in the fields that vary.
+func variantOf(backend string, vary []string, request http.Header) string {
 	if len(vary) == 0 {
-		return ""
+		return backend
 	}
 	var b strings.Builder
+	b.WriteString(backend)
+	b.WriteByte(0)
 	for _, name := range vary {
 		values, ok := request[name]
 		if !ok {

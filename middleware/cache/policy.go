@@ -148,8 +148,22 @@ var heuristic = map[int]bool{200: true, 203: true, 204: true, 300: true, 301: tr
 // understood lists the statuses whose rules of keeping are known here (RFC 9111
 // 5.2.2.3).
 var understood = map[int]bool{
-	200: true, 203: true, 204: true, 300: true, 301: true, 302: true, 303: true, 307: true, 308: true, 400: true, 403: true, 404: true,
+	200: true, 203: true, 204: true, 300: true, 301: true, 302: true, 303: true, 307: true, 308: true, 403: true, 404: true,
 	405: true, 410: true, 414: true, 500: true, 501: true, 502: true, 503: true, 504: true,
+}
+
+// unkeyed lists the statuses that are the answer to something of the request that
+// no key holds: its preconditions, its size, its form, its sender. Whoever could
+// have them kept could keep everybody else from a resource.
+var unkeyed = map[int]bool{
+	400: true, 401: true, 402: true, 406: true, 407: true, 408: true, 409: true, 411: true, 412: true, 413: true, 415: true, 416: true,
+	417: true, 421: true, 422: true, 425: true, 426: true, 428: true, 429: true, 431: true, 505: true, 511: true,
+}
+
+// SameTag reports whether two responses can be of one representation by their
+// entity tags, as far as they have any (RFC 9110 8.8.3.2).
+func SameTag(a, b []string) bool {
+	return len(a) != 1 || len(b) != 1 || strings.TrimPrefix(a[0], "W/") == strings.TrimPrefix(b[0], "W/")
 }
 
 // Storable reports whether a response may be kept at all, to a request that said
@@ -157,6 +171,8 @@ var understood = map[int]bool{
 func (p *Policy) Storable(status int, h http.Header, personal bool) bool {
 	switch {
 	case status < 200 || status == http.StatusPartialContent || status == http.StatusNotModified:
+		return false
+	case unkeyed[status]:
 		return false
 	case p.MustUnderstand && !understood[status]:
 		return false

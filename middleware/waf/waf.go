@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 	"strings"
@@ -231,13 +230,6 @@ var categories = map[string]string{
 	"attack-sqli": "sqli", "attack-xss": "xss", "attack-rce": "rce", "attack-lfi": "lfi", "attack-rfi": "rfi",
 	"attack-protocol": "protocol", "attack-fixation": "session_fixation", "attack-injection-php": "php", "attack-injection-java": "java",
 	"attack-reputation-scanner": "scanner", "attack-disclosure": "data_leak",
-}
-
-// ReadBody reads a body that is to be inspected; over reports that it is larger
-// than what is inspected.
-func ReadBody(body io.Reader) (b []byte, over bool, err error) {
-	b, err = io.ReadAll(io.LimitReader(body, MaxBody+1))
-	return b, len(b) > MaxBody, err
 }
 
 // metrics of METRICS.md that the engine itself knows.
