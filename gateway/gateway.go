@@ -141,8 +141,8 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.engines.Buffers.SetMost(int64(c.Limits.BufferMemory))
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
 	g.observer.Use(logs, next.trusted)
+	g.engines.Limits.Share(shared) // before the former connections are closed
 	g.store.Use(shared)
-	g.engines.Limits.Share(shared)
 	g.snapshot.Store(next)
 	g.certs.Activate(next.certs)
 	g.proxies.Activate(next.pools)

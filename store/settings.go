@@ -36,7 +36,7 @@ type Settings struct {
 
 // Redis is how a server is reached.
 type Redis struct {
-	// Addresses lists servers as host:port: one, the sentinels if master is set, or some nodes of the cluster if cluster is true. Required.
+	// Addresses lists servers as host:port: one, the sentinels if master is set, or some nodes of the cluster if cluster is true. The absolute path of a Unix socket stands for a server on this machine. Required.
 	Addresses []string `yaml:"addresses"`
 	// Username is the user of the server's access list; default: its default user.
 	Username string `yaml:"username"`
@@ -81,8 +81,12 @@ func (s *Settings) Problems() (l []Problem) {
 		bad("redis", "store.redis names no addresses; write for example addresses: [redis.egov.example:6379]")
 	}
 	for _, a := range s.Redis.Addresses {
-		if host, port, err := net.SplitHostPort(a); err != nil || host == "" || port == "" {
-			bad("redis addresses", "store.redis.addresses: %q is not host:port", a)
+		if strings.HasPrefix(a, "/") {
+			if r := &s.Redis; r.Cluster || r.Master != "" || r.TLS != nil {
+				bad("redis addresses", "store.redis.addresses: a server on a Unix socket needs neither cluster, nor master, nor tls")
+			}
+		} else if host, port, err := net.SplitHostPort(a); err != nil || host == "" || port == "" {
+			bad("redis addresses", "store.redis.addresses: %q is neither host:port nor the absolute path of a socket", a)
 		}
 	}
 	if s.Nodes < 1 || s.Nodes > MaxNodes {
@@ -110,40 +114,42 @@ func (s *Settings) Problems() (l []Problem) {
 	case r.Username != "" && r.Password.IsZero():
 		bad("redis username", "store.redis.username needs a password")
 	}
-	if _, err := s.Redis.TLS.config(); err != nil {
+	if _, _, err := s.Redis.TLS.config(); err != nil {
 		bad("redis tls", "store.redis.tls: %w", err)
 	}
 	return l
 }
 
-func (c *TLS) config() (*tls.Config, error) {
+// config is the configuration of a TLS client, and what was read from files for
+// it.
+func (c *TLS) config() (t *tls.Config, read []byte, err error) {
 	if c == nil {
-		return nil, nil
+		return nil, nil, nil
 	}
-	t := &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}
+	t = &tls.Config{MinVersion: tls.VersionTLS12, ServerName: c.ServerName}
 	if c.CA != "" {
-		b, err := os.ReadFile(c.CA)
-		if err != nil {
-			return nil, fmt.Errorf("ca: %w", err)
+		if read, err = os.ReadFile(c.CA); err != nil {
+			return nil, nil, fmt.Errorf("ca: %w", err)
 		}
 		t.RootCAs = x509.NewCertPool()
-		if !t.RootCAs.AppendCertsFromPEM(b) {
-			return nil, fmt.Errorf("ca: %s holds no certificate", c.CA)
+		if !t.RootCAs.AppendCertsFromPEM(read) {
+			return nil, nil, fmt.Errorf("ca: %s holds no certificate", c.CA)
 		}
 	}
 	if (c.Cert == "") != c.Key.IsZero() {
-		return nil, errors.New("cert and key belong together")
+		return nil, nil, errors.New("cert and key belong together")
 	}
 	if c.Cert != "" {
 		b, err := os.ReadFile(c.Cert)
 		if err != nil {
-			return nil, fmt.Errorf("cert: %w", err)
+			return nil, nil, fmt.Errorf("cert: %w", err)
 		}
 		pair, err := tls.X509KeyPair(b, []byte(c.Key.Reveal()))
 		if err != nil {
-			return nil, fmt.Errorf("cert: %s with its key: %w", c.Cert, err)
+			return nil, nil, fmt.Errorf("cert: %s with its key: %w", c.Cert, err)
 		}
 		t.Certificates = []tls.Certificate{pair}
+		read = append(read, b...)
 	}
-	return t, nil
+	return t, read, nil
 }

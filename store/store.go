@@ -4,11 +4,10 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"errors"
-	"os"
 	"reflect"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,7 +40,7 @@ func New() *Store { return &Store{} }
 // Client is one way to reach the server. It connects when it is first used.
 type Client struct {
 	settings Settings
-	ca       []byte // as it was read
+	read     []byte // from files
 	redis    redis.UniversalClient
 }
 
@@ -58,14 +57,12 @@ func (s *Store) Build(set *Settings) (*Client, error) {
 	if c.settings.OnStoreFailure == "" {
 		c.settings.OnStoreFailure = FailLocal
 	}
-	t, err := set.Redis.TLS.config()
+	t, read, err := set.Redis.TLS.config()
 	if err != nil {
 		return nil, err
 	}
-	if set.Redis.TLS != nil && set.Redis.TLS.CA != "" {
-		c.ca, _ = os.ReadFile(set.Redis.TLS.CA)
-	}
-	if now := s.current.Load(); now != nil && slices.Equal(now.ca, c.ca) && reflect.DeepEqual(now.settings.Redis, c.settings.Redis) {
+	c.read = read
+	if now := s.current.Load(); now != nil && bytes.Equal(now.read, c.read) && reflect.DeepEqual(now.settings.Redis, c.settings.Redis) {
 		c.redis = now.redis
 		return c, nil
 	}
@@ -78,7 +75,7 @@ func (s *Store) Build(set *Settings) (*Client, error) {
 		DialTimeout: dialTimeout, ReadTimeout: callTimeout, WriteTimeout: callTimeout, PoolTimeout: callTimeout, ContextTimeoutEnabled: true,
 		DialerRetries: 1, MaxRetries: 1, MinRetryBackoff: time.Millisecond, MaxRetryBackoff: 10 * time.Millisecond,
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
-		PoolSize:                 poolSize, MinIdleConns: 1, ConnMaxIdleTime: 5 * time.Minute,
+		PoolSize:                 poolSize, ConnMaxIdleTime: 5 * time.Minute,
 	})
 	return c, nil
 }

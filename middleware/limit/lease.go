@@ -12,11 +12,9 @@ import (
 var ErrUnavailable = errors.New("the store of the limits can't be used")
 
 const (
-	// fresh is how long an answer of the store tells what other nodes leave.
-	fresh = int64(50 * time.Millisecond)
-	// overdue is how long an answer is awaited before a node goes by its part of
-	// the limit.
-	overdue = int64(50 * time.Millisecond)
+	// pause is the least that a client is told to wait who would have needed a
+	// lease: by then there is an answer.
+	pause = 50 * time.Millisecond
 	// quiet is how long a key rests before its lease is given back.
 	quiet = int64(time.Second)
 	// stale is how long an answer counts when the store is lost.
@@ -46,8 +44,7 @@ type payment uint8
 
 const (
 	fromLease payment = iota + 1
-	fromShare         // of the limit: the store learns of it later
-	fromLocal         // store down: the bucket stands for this node's part
+	fromShare         // of the limit: if the store is up, it learns of it later
 )
 
 // size is how much is leased at a time.
@@ -57,18 +54,28 @@ func size(r *Rate) int64 {
 	return max(one, min(n, r.Burst*one))
 }
 
-// grace is how much is admitted before an answer says what other nodes have in
-// use: so little that it hardly matters, so much that nobody waits.
-func grace(r *Rate) int64 { return max(size(r), r.Burst*one/share) }
-
-// scaled is what a request takes from the whole limit when this node goes by its
-// part of it.
-func scaled(cost int64, nodes int64, r *Rate) int64 {
-	return min(cost*nodes, max(cost, r.Burst*one))
+// grace is how much of the whole limit counts as free where nothing is known of
+// it: so little that it hardly matters, enough for one request on each node.
+func grace(nodes int64, r *Rate) int64 {
+	return min(max(size(r), r.Burst*one/share, nodes*one), r.Burst*one)
 }
 
-// decide says whether a request fits, and what would pay for it. It is called
-// with the cell locked.
+// most bounds levels, so that two of them can be added.
+const most = 1<<62 - 1
+
+// times is what a request takes from the whole limit if each of n nodes goes by
+// its part of it.
+func times(units, n int64) int64 {
+	if units > most/n {
+		return most
+	}
+	return units * n
+}
+
+// decide says whether a request fits, and what would pay for it: the lease; or,
+// as long as that is used up and no answer has come, this node's part of what
+// was free when the store was last heard of. Of that the store learns with the
+// next question, so that nothing is forgotten. It is called with the cell locked.
 func (c *cell) decide(sh *sharing, u *Use, at *place, now int64, t *terms, cost int64) error {
 	l, r, d := &c.lease, &t.rate, &u.Decision
 	if p := sh.phase.Load(); p != l.phase {
@@ -80,25 +87,25 @@ func (c *cell) decide(sh *sharing, u *Use, at *place, now int64, t *terms, cost 
 		return ErrUnavailable
 	}
 	*d = Decision{Limit: r.Burst}
-	dear := scaled(cost, sh.nodes, r)
-	late := l.asked != 0 && now-l.asked > overdue
+	dear := times(cost, sh.nodes)
+	fits := level <= r.Burst*one-min(dear, r.Burst*one) // what is dearer than the burst is admitted, and paid for, by itself
 	switch {
 	case l.left >= cost:
 		d.Allowed, at.from, at.shown = true, fromLease, max(0, level-l.left)+cost
 		d.describe(at.shown, r)
 		return nil
-	case down && (level+dear <= r.Burst*one || sh.onFailure == store.FailOpen):
-		d.Allowed, at.from, at.level = true, fromLocal, min(level+dear, r.Burst*one)
-	case !down && level+dear <= r.Burst*one && (late || now-l.known <= fresh && l.known != 0 || l.debt+cost <= grace(r)):
-		d.Allowed, at.from, at.level = true, fromShare, level+dear
+	case fits:
+		d.Allowed, at.from, at.level = true, fromShare, min(level+dear, most)
+	case down && sh.onFailure == store.FailOpen:
+		d.Allowed, at.from, at.level = true, fromShare, max(level, r.Burst*one)
 	default:
 		d.describe(level, r)
 		d.Remaining = 0
-		d.RetryAfter = max(until(level+cost-r.Burst*one, r), time.Duration(l.next-now), time.Duration(fresh))
+		d.RetryAfter = max(until(level+cost-r.Burst*one, r), time.Duration(l.next-now), pause)
 		d.Reset, d.Full = max(d.Reset, d.RetryAfter), max(d.Full, d.RetryAfter)
 		return nil
 	}
-	at.shown = min(level+cost, r.Burst*one)
+	at.shown = min(level+cost, max(level, r.Burst*one))
 	d.describe(at.shown, r)
 	if down {
 		d.Remaining /= sh.nodes // what is left is that of this node
@@ -114,10 +121,10 @@ func (c *cell) pay(sh *sharing, at *place, now, cost int64) {
 	case fromLease:
 		l.left -= cost
 	case fromShare:
-		l.debt += cost
 		c.b = bucket{at.level, now}
-	case fromLocal:
-		c.b = bucket{at.level, now}
+		if l.phase%2 == 0 {
+			l.debt += cost
+		}
 	}
 	if l.asked == 0 && (l.left*4 < size(&at.p.terms.Load().rate) || l.debt > 0) {
 		c.ask(sh, now)
@@ -154,7 +161,7 @@ func (c *cell) enter(sh *sharing, phase uint64, now int64, t *terms) {
 	if phase%2 == 1 && (l.known == 0 || since-l.known > stale) {
 		// What other nodes have in use is not known: nothing is left but the grace,
 		// and what has drained since.
-		c.b = bucket{max(c.b.at(since, t), t.rate.Burst*one-grace(&t.rate)), since}
+		c.b = bucket{max(c.b.at(since, t), t.rate.Burst*one-grace(sh.nodes, &t.rate)), since}
 	}
 	l.debt, l.next, l.known, l.force, l.phase = 0, 0, 0, true, phase
 }

@@ -22,6 +22,7 @@ const (
 	askers     = 16   // questions that may be under way
 	mostAsked  = 8192 // keys that may wait for one of them
 	probeEvery = time.Second
+	probeDown  = 250 * time.Millisecond // while the store can't be used
 	sweepEvery = 250 * time.Millisecond
 	askTimeout = 300 * time.Millisecond
 )
@@ -32,7 +33,7 @@ type shared struct {
 	script    *store.Script
 	mu        sync.Mutex              // serializes changes of what follows
 	now       atomic.Pointer[sharing] // nil while there is no store
-	change    chan struct{}           // another one is in force
+	change    chan struct{}           // another one is in force, or the store was lost
 	questions chan *cell
 	phase     atomic.Uint64 // even while the store can be used; grows with each change
 	since     atomic.Int64  // when it changed last
@@ -104,16 +105,27 @@ func (s *Store) Run(ctx context.Context, log *zap.Logger, w Watcher) {
 			}
 		})
 	}
-	sweep, probe := time.NewTicker(sweepEvery), time.NewTicker(probeEvery)
+	sweep, probe := time.NewTicker(sweepEvery), time.NewTimer(0)
 	defer sweep.Stop()
 	defer probe.Stop()
+	next := func() {
+		d := probeEvery
+		if up, configured := s.Up(); configured && !up {
+			d = probeDown
+		}
+		probe.Reset(d)
+	}
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
 		case <-s.shared.change:
-			a.probe(ctx)
+			if up, _ := s.Up(); up { // another store; after a failure it is too early
+				a.probe(ctx)
+			}
+			next()
 		case <-probe.C:
 			a.probe(ctx)
+			next()
 		case <-sweep.C:
 			a.giveBack(quiet)
 		}
@@ -179,6 +191,10 @@ func (a *asking) found(ctx context.Context, sh *sharing, err error) {
 	sh.phase.Add(1)
 	mode := zap.String("vazel.store.on_failure", sh.onFailure)
 	if err != nil {
+		select {
+		case sh.change <- struct{}{}: // Run looks again soon
+		default:
+		}
 		a.log.Error("the store of the limits can't be used; limits go by on_store_failure", mode, zap.Error(err))
 	} else {
 		a.log.Info("the store of the limits can be used again", mode)
@@ -203,7 +219,7 @@ func (a *asking) ask(ctx context.Context, c *cell) {
 	if back > 0 {
 		want = 0
 	}
-	floor := max(0, c.b.at(now, t)-debt*sh.nodes)
+	floor := max(0, c.b.at(now, t)-times(debt, sh.nodes))
 	key := sh.client.Key("limit:" + c.policy.name + ":" + c.name)
 	c.mu.Unlock()
 
@@ -227,7 +243,7 @@ func (a *asking) ask(ctx context.Context, c *cell) {
 			l.force = false
 		}
 		l.left += grant
-		c.b = bucket{level + l.debt*sh.nodes, now}
+		c.b = bucket{min(level+times(l.debt, sh.nodes), most), now}
 		l.known, l.next = max(1, now), 0
 		if l.left >= l.need {
 			l.need = 0
@@ -259,11 +275,11 @@ func answer(v any) (grant, level int64, err error) {
 	var n [2]float64
 	for i := range n {
 		s, _ := l[i].(string)
-		if n[i], err = strconv.ParseFloat(s, 64); err != nil || n[i] < 0 || n[i] > 4*maxBurst {
+		if n[i], err = strconv.ParseFloat(s, 64); err != nil || !(n[i] >= 0) {
 			return 0, 0, errors.New("the store gave an answer that is no number of requests")
 		}
 	}
-	return int64(n[0] * one), int64(n[1] * one), nil
+	return int64(min(n[0], maxBurst) * one), int64(min(n[1], maxBurst) * one), nil
 }
 
 // giveBack returns the leases of keys that nobody has used for a while. What
