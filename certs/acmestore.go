@@ -67,7 +67,7 @@ func sealKeys(text string) (keys []sealKey, err error) {
 		}
 		raw, err := base64.StdEncoding.DecodeString(line)
 		if err != nil || len(raw) != 32 {
-			return nil, errors.New("each line must be a key of 32 bytes in base64; make one with: openssl rand -base64 32")
+			return nil, errors.New("a line is not a key of 32 bytes in base64; make one with: openssl rand -base64 32")
 		}
 		block, err := aes.NewCipher(raw)
 		if err != nil {

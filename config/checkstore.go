@@ -1,6 +1,10 @@
 package config
 
 import (
+	"net"
+	"net/netip"
+	"slices"
+
 	"go.yaml.in/yaml/v4"
 
 	"github.com/vazel-gateway/vazel/config/unit"
@@ -47,7 +51,17 @@ func (t *tree) checkStore(n *yaml.Node, s *store.Settings) {
 		}
 		t.problem(at, "%v", p.Err)
 	}
-	if s.Redis.TLS == nil && !s.Redis.Password.IsZero() {
+	if s.Redis.TLS == nil && !s.Redis.Password.IsZero() && slices.ContainsFunc(s.Redis.Addresses, remote) {
 		t.warn(redis, "store.redis has no tls; the password and all counts go over the network in the clear")
 	}
+}
+
+// remote reports whether what is sent to a server leaves this machine.
+func remote(server string) bool {
+	host, _, err := net.SplitHostPort(server)
+	if err != nil {
+		return false // a socket
+	}
+	a, err := netip.ParseAddr(host)
+	return host != "localhost" && (err != nil || !a.IsLoopback())
 }

@@ -37,6 +37,7 @@ type shared struct {
 	questions chan *cell
 	phase     atomic.Uint64 // even while the store can be used; grows with each change
 	since     atomic.Int64  // when it changed last
+	err       error         // why it was lost last
 }
 
 // sharing is one way to share.
@@ -80,6 +81,31 @@ func (s *Store) Share(c *store.Client) {
 type Watcher interface {
 	// Asked is told of each call: its result, which is ok, error or timeout, and how long it took.
 	Asked(result string, took time.Duration)
+}
+
+// Status is how the shared store does.
+type Status struct {
+	Up        bool          // or not known to be down yet
+	For       time.Duration // since when
+	Nodes     int           // that share it
+	OnFailure string        // what holds while it is down
+	Err       error         // what is wrong; nil if Up
+}
+
+// Status describes the shared store, if there is one.
+func (s *Store) Status() (st Status, configured bool) {
+	sh := &s.shared
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	now := sh.now.Load()
+	if now == nil {
+		return st, false
+	}
+	st = Status{Up: sh.phase.Load()%2 == 0, For: s.now() - time.Duration(sh.since.Load()), Nodes: int(now.nodes), OnFailure: now.onFailure}
+	if !st.Up {
+		st.Err = sh.err
+	}
+	return st, true
 }
 
 // Up reports whether the shared store can be used, and whether there is one.
@@ -191,6 +217,7 @@ func (a *asking) found(ctx context.Context, sh *sharing, err error) {
 	sh.phase.Add(1)
 	mode := zap.String("vazel.store.on_failure", sh.onFailure)
 	if err != nil {
+		a.shared.err = err
 		select {
 		case sh.change <- struct{}{}: // Run looks again soon
 		default:
