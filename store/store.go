@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/vazel-gateway/vazel/config/unit"
 )
 
 // Bounds on what a call may take. Nobody who serves a request waits for one.
@@ -69,8 +72,8 @@ func (s *Store) Build(set *Settings) (*Client, error) {
 	r := &set.Redis
 	logging.Disable() // what fails is told by whoever called
 	c.redis = redis.NewUniversalClient(&redis.UniversalOptions{
-		Addrs: r.Addresses, ClientName: "vazel", DB: r.DB, Username: r.Username, Password: r.Password.Reveal(),
-		MasterName: r.Master, SentinelPassword: r.SentinelPassword.Reveal(), IsClusterMode: r.Cluster, TLSConfig: t,
+		Addrs: r.Addresses, ClientName: "vazel", DB: r.DB, Username: r.Username, Password: line(r.Password),
+		MasterName: r.Master, SentinelPassword: line(r.SentinelPassword), IsClusterMode: r.Cluster, TLSConfig: t,
 		Protocol: 2, DisableIdentity: true,
 		DialTimeout: dialTimeout, ReadTimeout: callTimeout, WriteTimeout: callTimeout, PoolTimeout: callTimeout, ContextTimeoutEnabled: true,
 		DialerRetries: 1, MaxRetries: 1, MinRetryBackoff: time.Millisecond, MaxRetryBackoff: 10 * time.Millisecond,
@@ -79,6 +82,9 @@ func (s *Store) Build(set *Settings) (*Client, error) {
 	})
 	return c, nil
 }
+
+// line is a secret without the end of its line in a file.
+func line(s unit.Secret) string { return strings.TrimRight(s.Reveal(), "\r\n") }
 
 // Use makes c, nil for none, the client in force. Calls under way over another
 // one fail.
