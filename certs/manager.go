@@ -103,8 +103,8 @@ func (m *Manager) judgedBy(l *list, r *responder) (keys []string) {
 // time alone changes, and turns session ticket keys over.
 func (m *Manager) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { m.lists.crew.run(ctx, m.lists.follow) })
-	wg.Go(func() { m.responders.crew.run(ctx, m.responders.follow) })
+	wg.Go(func() { m.lists.crew.Run(ctx, m.lists.follow) })
+	wg.Go(func() { m.responders.crew.Run(ctx, m.responders.follow) })
 	wg.Go(func() { m.watchTime(ctx) })
 	wg.Go(func() { m.turnTickets(ctx) })
 	wg.Go(func() { m.seen.run(ctx) })

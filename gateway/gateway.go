@@ -21,6 +21,7 @@ import (
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 	"github.com/vazel-gateway/vazel/store"
 )
 
@@ -43,6 +44,7 @@ type Gateway struct {
 	proxies  *proxy.Manager
 	engines  *middleware.Engines
 	store    *store.Store
+	networks *addresses.Manager
 	observer *middleware.Observer
 	conns    *connections
 
@@ -88,13 +90,16 @@ func newGateway(o Options) (*Gateway, error) {
 	g.certs = certs.NewManager(certs.Options{Store: g.store, Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})
 	g.proxies = proxy.NewManager(proxy.Options{Log: o.Log.Named("upstream"), Registerer: o.Registerer})
 	var err error
-	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests, Share: g.inherited.FromProcess()}); err != nil {
+	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{
+		Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests, Share: g.inherited.FromProcess(), StateDir: o.StateDir,
+	}); err != nil {
 		return nil, err
 	}
 	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log})
+	g.networks = addresses.NewManager(addresses.Options{Log: o.Log.Named("addresses"), Registerer: o.Registerer, StateDir: o.StateDir, Changed: g.networksChanged})
 	g.conns = newConnections(g.metrics.requests)
 	g.certs.OnTrustChange(g.trustChanged)
-	g.handler = g.observer.Handler(http.HandlerFunc(g.handle))
+	g.handler = g.observer.Handler(http.HandlerFunc(g.handleNoted))
 	g.roomy = roomy(g.handler)
 	g.redirector = g.observer.Handler(g.certs.HTTPChallenge(http.HandlerFunc(g.redirect)))
 	return g, nil
@@ -119,11 +124,12 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	if err != nil {
 		return fmt.Errorf("store: %w", err)
 	}
+	g.networks.Prepare(next.addresses)
 	logs, err := g.observer.OpenLogs(c.AccessLog.Output)
 	if err != nil {
 		return err
 	}
-	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf())
+	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf(), g.turnAway)
 	if err != nil {
 		g.observer.Discard(logs)
 		return err
@@ -140,10 +146,13 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
 	g.engines.Buffers.SetMost(int64(c.Limits.BufferMemory))
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
+	g.metrics.fit(c)
+	g.engines.WAF.Show(inspectionModes(c))
 	g.observer.Use(logs, next.trusted)
 	g.engines.Limits.Share(shared) // before the former connections are closed
 	g.store.Use(shared)
 	g.snapshot.Store(next)
+	g.networks.Activate(next.addresses)
 	g.certs.Activate(next.certs)
 	g.proxies.Activate(next.pools)
 	for _, s := range fresh {
@@ -153,10 +162,25 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.closeUnwanted(c)
 	if former != nil {
 		g.replaced(former, next)
+		g.networksChanged()
 	} else {
 		g.sockets.settleUnused(g.log)
 	}
 	return nil
+}
+
+// inspectionModes is how each route is inspected.
+func inspectionModes(c *config.Config) map[string]string {
+	modes := map[string]string{}
+	for _, s := range c.Services {
+		for _, r := range s.Routes {
+			modes[r.Name] = "off"
+			if w := r.Policy.Chain.WAF; w != nil && w.Mode != "" {
+				modes[r.Name] = w.Mode
+			}
+		}
+	}
+	return modes
 }
 
 // closeUnwanted stops accepting on sockets that c does not name.
@@ -185,8 +209,8 @@ func (g *Gateway) Run(ctx context.Context) error {
 			g.log.Error("certificates are no longer renewed", zap.Error(err))
 		}
 	})
-	wg.Go(func() { g.engines.Load.Run(background) })
 	wg.Go(func() { g.engines.Run(background) })
+	wg.Go(func() { g.networks.Run(background) })
 	wg.Go(func() { g.watchEnds(background) })
 	<-ctx.Done()
 	g.drain()

@@ -123,3 +123,12 @@ func (m *metrics) reloaded(c *config.Config, err error) {
 	m.info.hash = c.Hash
 	m.info.mu.Unlock()
 }
+
+// fit makes room for the series of what is configured.
+func (m *metrics) fit(c *config.Config) {
+	routes := 0
+	for _, s := range c.Services {
+		routes += len(s.Routes)
+	}
+	m.requests.Fit(routes, len(c.Callers))
+}

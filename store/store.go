@@ -22,8 +22,8 @@ import (
 
 // Bounds on what a call may take. Nobody who serves a request waits for one.
 const (
-	dialTimeout = 500 * time.Millisecond
-	callTimeout = 250 * time.Millisecond
+	dialTimeout = time.Second
+	callTimeout = time.Second
 	poolSize    = 16
 )
 
@@ -76,7 +76,7 @@ func (s *Store) Build(set *Settings) (*Client, error) {
 		MasterName: r.Master, SentinelPassword: line(r.SentinelPassword), IsClusterMode: r.Cluster, TLSConfig: t,
 		Protocol: 2, DisableIdentity: true,
 		DialTimeout: dialTimeout, ReadTimeout: callTimeout, WriteTimeout: callTimeout, PoolTimeout: callTimeout, ContextTimeoutEnabled: true,
-		DialerRetries: 1, MaxRetries: 1, MinRetryBackoff: time.Millisecond, MaxRetryBackoff: 10 * time.Millisecond,
+		DialerRetries: 1, MaxRetries: -1, // what was not answered may have been done, and must not be done twice
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		PoolSize:                 poolSize, ConnMaxIdleTime: 5 * time.Minute,
 	})

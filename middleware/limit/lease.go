@@ -76,29 +76,30 @@ func times(units, n int64) int64 {
 // as long as that is used up and no answer has come, this node's part of what
 // was free when the store was last heard of. Of that the store learns with the
 // next question, so that nothing is forgotten. It is called with the cell locked.
-func (c *cell) decide(sh *sharing, u *Use, at *place, now int64, t *terms, cost int64) error {
-	l, r, d := &c.lease, &t.rate, &u.Decision
+func (c *cell) decide(sh *sharing, d *Decision, at *place, t *terms, now int64) error {
+	l, r, cost := &c.lease, &t.rate, at.cost
 	if p := sh.phase.Load(); p != l.phase {
 		c.enter(sh, p, now, t)
 	}
 	level := c.b.at(now, t)
 	down := l.phase%2 == 1
+	*d = Decision{Limit: r.Burst, Allowed: true}
 	if down && sh.onFailure == store.FailClosed {
 		return ErrUnavailable
 	}
-	*d = Decision{Limit: r.Burst}
 	dear := times(cost, sh.nodes)
 	fits := level <= r.Burst*one-min(dear, r.Burst*one) // what is dearer than the burst is admitted, and paid for, by itself
 	switch {
 	case l.left >= cost:
-		d.Allowed, at.from, at.shown = true, fromLease, max(0, level-l.left)+cost
+		at.from, at.shown = fromLease, max(0, level-l.left)+cost
 		d.describe(at.shown, r)
 		return nil
 	case fits:
-		d.Allowed, at.from, at.level = true, fromShare, min(level+dear, most)
+		at.from, at.level = fromShare, min(level+dear, most)
 	case down && sh.onFailure == store.FailOpen:
-		d.Allowed, at.from, at.level = true, fromShare, max(level, r.Burst*one)
+		at.from, at.level = fromShare, max(level, r.Burst*one)
 	default:
+		d.Allowed = false
 		d.describe(level, r)
 		d.Remaining = 0
 		d.RetryAfter = max(until(level+cost-r.Burst*one, r), time.Duration(l.next-now), pause)
@@ -114,16 +115,16 @@ func (c *cell) decide(sh *sharing, u *Use, at *place, now int64, t *terms, cost 
 }
 
 // pay takes what decide found.
-func (c *cell) pay(sh *sharing, at *place, now, cost int64) {
+func (c *cell) pay(sh *sharing, at *place, now int64) {
 	l := &c.lease
 	l.used = now
 	switch at.from {
 	case fromLease:
-		l.left -= cost
+		l.left -= at.cost
 	case fromShare:
 		c.b = bucket{at.level, now}
 		if l.phase%2 == 0 {
-			l.debt += cost
+			l.debt += at.cost
 		}
 	}
 	if l.asked == 0 && (l.left*4 < size(&at.p.terms.Load().rate) || l.debt > 0) {

@@ -24,20 +24,22 @@ const (
 	probeEvery = time.Second
 	probeDown  = 250 * time.Millisecond // while the store can't be used
 	sweepEvery = 250 * time.Millisecond
-	askTimeout = 300 * time.Millisecond
+	askTimeout = 1200 * time.Millisecond
+	leaveTime  = time.Second // to give back leases when the process ends
 )
 
 // shared is the part of a Store that other nodes have a part in: the counts of
 // configured keys. Requests never wait for it.
 type shared struct {
-	script    *store.Script
-	mu        sync.Mutex              // serializes changes of what follows
-	now       atomic.Pointer[sharing] // nil while there is no store
-	change    chan struct{}           // another one is in force, or the store was lost
-	questions chan *cell
-	phase     atomic.Uint64 // even while the store can be used; grows with each change
-	since     atomic.Int64  // when it changed last
-	err       error         // why it was lost last
+	script      *store.Script
+	quotaScript *store.Script
+	mu          sync.Mutex              // serializes changes of what follows
+	now         atomic.Pointer[sharing] // nil while there is no store
+	change      chan struct{}           // another one is in force, or the store was lost
+	questions   chan *cell
+	phase       atomic.Uint64 // even while the store can be used; grows with each change
+	since       atomic.Int64  // when it changed last
+	err         error         // why it was lost last
 }
 
 // sharing is one way to share.
@@ -49,7 +51,7 @@ type sharing struct {
 }
 
 func (s *shared) init() {
-	s.script = store.NewScript(leaseSource)
+	s.script, s.quotaScript = store.NewScript(leaseSource), store.NewScript(quotaSource)
 	s.change = make(chan struct{}, 1)
 	s.questions = make(chan *cell, mostAsked)
 }
@@ -154,6 +156,7 @@ func (s *Store) Run(ctx context.Context, log *zap.Logger, w Watcher) {
 			next()
 		case <-sweep.C:
 			a.giveBack(quiet)
+			a.refresh()
 		}
 	}
 	wg.Wait()
@@ -165,6 +168,7 @@ type asking struct {
 	*Store
 	log     *zap.Logger
 	watcher Watcher
+	turn    int // of refresh
 }
 
 // probe finds out whether the store can be written.
@@ -231,6 +235,10 @@ func (a *asking) found(ctx context.Context, sh *sharing, err error) {
 // ask asks the store about a key: it tells what was admitted without a lease,
 // and takes a new one.
 func (a *asking) ask(ctx context.Context, c *cell) {
+	if c.policy.period != 0 {
+		a.tell(ctx, c)
+		return
+	}
 	sh := a.shared.now.Load()
 	c.mu.Lock()
 	t := c.policy.terms.Load()
@@ -340,9 +348,9 @@ func (a *asking) giveBack(after int64) (cells []*cell) {
 	return cells
 }
 
-// leave gives back every lease before the process ends, as far as that is quick.
+// leave gives back every lease, and tells what is used of quotas, before the process ends, as far as that is quick.
 func (a *asking) leave() {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*askTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), leaveTime)
 	defer cancel()
 	for len(a.shared.questions) > 0 { // of requests that have been answered
 		c := <-a.shared.questions
@@ -356,4 +364,5 @@ func (a *asking) leave() {
 		}
 		a.ask(ctx, c)
 	}
+	a.settleUp(ctx)
 }
