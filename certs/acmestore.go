@@ -20,7 +20,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
-	"github.com/vazel-gateway/vazel/store"
+	"github.com/vazel-gateway/vazel/gateway/store"
 )
 
 // StorageRedis is the value of ACME.Storage for the store that nodes share.

@@ -13,7 +13,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"go.uber.org/zap"
 
-	"github.com/vazel-gateway/vazel/store"
+	"github.com/vazel-gateway/vazel/gateway/store"
 )
 
 func storageKey(b byte) string {

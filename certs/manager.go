@@ -11,7 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
-	"github.com/vazel-gateway/vazel/store"
+	"github.com/vazel-gateway/vazel/gateway/store"
 )
 
 // Options is what a Manager needs from the process.

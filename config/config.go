@@ -10,9 +10,9 @@ import (
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config/unit"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
+	"github.com/vazel-gateway/vazel/gateway/store"
 	"github.com/vazel-gateway/vazel/middleware"
 	"github.com/vazel-gateway/vazel/middleware/addresses"
-	"github.com/vazel-gateway/vazel/store"
 )
 
 // File is what one YAML file may hold. Only the main file may hold the keys

@@ -251,7 +251,7 @@ var fieldDocs = map[string]string{
 	"store.Redis.TLS":                           "Has the server proven and what is sent encrypted. Without it everything goes in the clear.",
 	"store.Redis.Username":                      "The user of the server's access list; default: its default user.",
 	"store.Settings.Nodes":                      "How many gateways share the store, from 1 to 100: a node that can't reach the store admits its part of each limit, the limit divided by nodes. Required.",
-	"store.Settings.OnStoreFailure":             "Says what holds for the limits of organizations and services while the store can't be used: local (each node admits its part of the limit), open (everything is admitted, and counted) or closed (requests get 503 limits_unavailable); default: local. Limits by address are always local.",
+	"store.Settings.OnStoreFailure":             "Says what holds for the rate limits of organizations and services and for quotas while the store can't be used: local (each node admits its part of the limit), open (everything is admitted, and counted) or closed (requests get 503 limits_unavailable); default: local. Limits by address are always local.",
 	"store.Settings.Prefix":                     "Begins every key, so that installations can use one server; default: vazel.",
 	"store.Settings.Redis":                      "How the Redis or Valkey server is reached.",
 	"store.TLS.CA":                              "A PEM file with the authorities of the server's certificate; default: those of the system.",

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/vazel-gateway/vazel/config/unit"
-	"github.com/vazel-gateway/vazel/store"
+	"github.com/vazel-gateway/vazel/gateway/store"
 )
 
 // rule says why a new value lets more through than the old one, or "". Either

@@ -20,9 +20,9 @@ import (
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
+	"github.com/vazel-gateway/vazel/gateway/store"
 	"github.com/vazel-gateway/vazel/middleware"
 	"github.com/vazel-gateway/vazel/middleware/addresses"
-	"github.com/vazel-gateway/vazel/store"
 )
 
 // Options is what a Gateway needs from the process.

@@ -4,7 +4,7 @@ import (
 	"errors"
 	"time"
 
-	"github.com/vazel-gateway/vazel/store"
+	"github.com/vazel-gateway/vazel/gateway/store"
 )
 
 // ErrUnavailable means that the shared store can't be used, and that the

@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/vazel-gateway/vazel/store"
+	"github.com/vazel-gateway/vazel/gateway/store"
 )
 
 //go:embed quota.lua

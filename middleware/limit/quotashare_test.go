@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/vazel-gateway/vazel/store"
+	"github.com/vazel-gateway/vazel/gateway/store"
 )
 
 // daily is a quota of n a day on a node of a fleet.

@@ -9,7 +9,7 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"go.uber.org/zap"
 
-	"github.com/vazel-gateway/vazel/store"
+	"github.com/vazel-gateway/vazel/gateway/store"
 )
 
 // fleet is some nodes that share a server, all by one clock. The script runs for

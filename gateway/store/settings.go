@@ -30,7 +30,7 @@ type Settings struct {
 	Prefix string `yaml:"prefix"`
 	// Nodes is how many gateways share the store, from 1 to 100: a node that can't reach the store admits its part of each limit, the limit divided by nodes. Required.
 	Nodes int `yaml:"nodes"`
-	// OnStoreFailure says what holds for the limits of organizations and services while the store can't be used: local (each node admits its part of the limit), open (everything is admitted, and counted) or closed (requests get 503 limits_unavailable); default: local. Limits by address are always local.
+	// OnStoreFailure says what holds for the rate limits of organizations and services and for quotas while the store can't be used: local (each node admits its part of the limit), open (everything is admitted, and counted) or closed (requests get 503 limits_unavailable); default: local. Limits by address are always local.
 	OnStoreFailure string `yaml:"on_store_failure"`
 }
 
