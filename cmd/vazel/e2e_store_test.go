@@ -221,8 +221,10 @@ func TestE2EStoreLost(t *testing.T) {
 	if len(c.codes) != 2 || len(c.failed) > 0 {
 		t.Errorf("got %v %v, want only 200 and 429", c.codes, c.failed)
 	}
-	if p := c.quantile(.999); p > 100*time.Millisecond {
-		t.Errorf("one of 1000 requests took more than %v", p)
+	// Had requests waited for the server while it was stopped, a tenth of all would
+	// have taken about a second. The machine alone may hold up single ones.
+	if p := c.quantile(.95); p > 500*time.Millisecond {
+		t.Errorf("one of 20 requests took more than %v", p)
 	}
 	for _, want := range []string{"can't be used; limits go by on_store_failure", "can be used again"} {
 		if !strings.Contains(nodes[0].gateway.log.String(), want) {

@@ -3,6 +3,8 @@ package limit
 import (
 	"context"
 	"errors"
+	"net"
+	"sync"
 	"testing"
 	"time"
 
@@ -209,6 +211,74 @@ func TestSharedStoreFailure(t *testing.T) {
 			t.Errorf("%s: a limit by address: got %+v, want it local", mode, d)
 		}
 	}
+}
+
+// TestSharedHung: decisions never wait for a server that takes questions and
+// gives no answers.
+func TestSharedHung(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conns sync.WaitGroup
+	asked := make(chan struct{}, 64)
+	conns.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			conns.Go(func() {
+				defer c.Close()
+				b := make([]byte, 4096)
+				for n, err := 1, error(nil); n > 0 && err == nil; n, err = c.Read(b) {
+					select {
+					case asked <- struct{}{}:
+					default:
+					}
+				}
+			})
+		}
+	})
+	start := time.Now()
+	s := New(Options{})
+	st := store.New()
+	client, err := st.Build(&store.Settings{Redis: store.Redis{Addresses: []string{l.Addr().String()}}, Nodes: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Share(client)
+	st.Use(client)
+	ctx, cancel := context.WithCancel(context.Background())
+	var runs sync.WaitGroup
+	runs.Go(func() { s.Run(ctx, zap.NewNop(), quietWatcher{}) })
+	k, r := s.Policy("p").Configured("org"), Rate{Count: 1000, Per: time.Second, Burst: 1000}
+	take(t, s, k, r)
+	<-asked
+	admitted, worst := 1, time.Duration(0)
+	for i := range 5000 {
+		at := time.Now()
+		if take(t, s, k, r).Allowed {
+			admitted++
+		}
+		if i > 0 {
+			worst = max(worst, time.Since(at))
+		}
+	}
+	took := time.Since(start)
+	if most := 500 + int(took.Seconds()*500) + 1; admitted < 500 || admitted > most {
+		t.Errorf("%d were admitted in %v without an answer, want this node's part, at most %d", admitted, took, most)
+	}
+	if worst > 500*time.Millisecond {
+		t.Errorf("a decision took %v", worst)
+	}
+	t.Logf("5000 decisions in %v, none in more than %v", took, worst)
+	cancel()
+	st.Close()
+	l.Close()
+	runs.Wait()
+	conns.Wait()
 }
 
 // TestSharedGivenBack: a lease that is not used is free for others.
