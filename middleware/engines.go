@@ -40,6 +40,7 @@ type Engines struct {
 
 	cached *prometheus.CounterVec
 	log    *zap.Logger
+	lent   *storeMetrics
 
 	quotas string // file of what is used of them; "" for none
 	hash   hasher // of what limits count by and must not be kept
@@ -72,6 +73,7 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 	if !o.Share { // otherwise the other process still counts; Run reads what it has left
 		e.loadQuotas()
 	}
+	e.lent = newStoreMetrics(e.Limits, o.Registerer)
 	o.Registerer.MustRegister(NewLimitCollector(e.Limits, e.crowded), e.cached)
 	for _, g := range []struct {
 		name, help string
@@ -163,11 +165,8 @@ func (e *Engines) Bequeath() {
 	}
 }
 
-// How often the use of quotas is noted, and how often that goes to the disk.
-const (
-	quotaNote = 20 * time.Millisecond
-	quotaSave = time.Second
-)
+// quotaSave is how often the use of quotas goes to the disk.
+const quotaSave = time.Second
 
 // Run does the engines' background work until ctx ends.
 func (e *Engines) Run(ctx context.Context) {
@@ -175,17 +174,15 @@ func (e *Engines) Run(ctx context.Context) {
 	defer wg.Wait()
 	wg.Go(func() { e.Load.Run(ctx) })
 	e.loadQuotas()
-	tick, note := time.NewTicker(quotaSave), time.NewTicker(quotaNote)
+	wg.Go(func() { e.Limits.NoteQuotas(ctx) })
+	wg.Go(func() { e.Limits.Run(ctx, e.log, e.lent) })
+	tick := time.NewTicker(quotaSave)
 	defer tick.Stop()
-	defer note.Stop()
 	failing := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-note.C:
-			e.Limits.NoteQuotas() // what is wrong with the folder the next save tells
-			continue
 		case <-tick.C:
 		}
 		if jump, followed := e.Limits.KeepTime(); followed {
