@@ -11,6 +11,7 @@ import (
 	"github.com/vazel-gateway/vazel/config/unit"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // File is what one YAML file may hold. Only the main file may hold the keys
@@ -24,6 +25,10 @@ type File struct {
 	Listen []Listen `yaml:"listen"`
 	// TrustedProxies lists the networks whose PROXY protocol and X-Forwarded-For headers are believed; default: none.
 	TrustedProxies []unit.Prefix `yaml:"trusted_proxies"`
+	// AddressSets are named lists of networks, from files and URLs, for deny_from and allow_from.
+	AddressSets map[string]addresses.Source `yaml:"address_sets"`
+	// DenyFrom lists the networks (names of address_sets, addresses and networks) whose connections are refused on every listener before the TLS handshake; those that are open end within a second. Clients behind trusted proxies are refused by their own address: by the PROXY header likewise, by X-Forwarded-For with 403 denied_network.
+	DenyFrom unit.List `yaml:"deny_from"`
 	// TLS is what the listeners offer.
 	TLS certs.TLS `yaml:"tls"`
 	// Limits are the bounds on what one client or connection may take.
@@ -58,8 +63,10 @@ type Policy struct {
 // Organization is a caller: how it is recognized and what it may use in all.
 type Organization struct {
 	certs.Organization `yaml:",inline"`
-	// RateLimit is the organization's own ceiling over all services.
-	RateLimit *middleware.RateLimit `yaml:"rate_limit"`
+	// RateLimit is the organization's own ceiling over all services: one limit, or a list of several that hold at once.
+	RateLimit middleware.RateLimits `yaml:"rate_limit"`
+	// Quota bounds how many requests the organization may send to all services in a calendar day and month.
+	Quota *middleware.Quota `yaml:"quota"`
 	// RequirePQ refuses requests of the organization over connections without a post-quantum key exchange (a hybrid with ML-KEM) at every service, with 403 pq_required; default: false.
 	RequirePQ bool `yaml:"require_pq"`
 	// Contact is whom to call when the organization's traffic is refused: a mail address or telephone number.

@@ -35,6 +35,12 @@ func added(what string) rule {
 	}
 }
 
+// removed is a rule for lists of what is refused.
+func removed(what string) rule {
+	more := added(what)
+	return func(old, new any) string { return more(new, old) }
+}
+
 // lowered is a rule for words that fall in strength; what is not set is the
 // last.
 func lowered(what string, order ...string) rule {
@@ -110,6 +116,8 @@ const unbounded = 1e300
 
 var globalRules = map[string]rule{
 	"trusted_proxies":               added("more networks are believed about whom a request is from"),
+	"deny_from":                     removed("networks are no longer refused"),
+	"address_sets":                  because("a list of networks is another one, or is judged otherwise"),
 	"tls.profile":                   lowered("the TLS profile is weaker", "modern", "ncsc-nl-2025-05", "bsi-tr-02102-2", "intermediate"),
 	"limits.header_timeout":         raised("a limit is raised", 0),
 	"limits.body_timeout":           raised("a limit is raised", 0),
@@ -183,6 +191,10 @@ var organizationRules = map[string]rule{
 	"revocation.grace": raised("a stale revocation list counts for longer", 0),
 	"rate_limit.rate":  raised("the ceiling is raised", unbounded),
 	"rate_limit.burst": burst,
+	"rate_limit.mode":  detected,
+	"quota.day":        raised("the quota is raised", unbounded),
+	"quota.month":      raised("the quota is raised", unbounded),
+	"quota.mode":       detected,
 	"valid_until": func(old, new any) string {
 		if new == nil || old != nil && fmt.Sprint(new) > fmt.Sprint(old) {
 			return "the agreement lasts longer"
@@ -195,6 +207,22 @@ var organizationRules = map[string]rule{
 func burst(old, new any) string {
 	if old != nil && new != nil && quantity(new) > quantity(old) {
 		return "the limit is raised"
+	}
+	return ""
+}
+
+// detected is the rule for modes of limits.
+func detected(_, new any) string {
+	if new == "detect" {
+		return "the limit refuses nothing any more"
+	}
+	return ""
+}
+
+// otherwise is the rule for whom a limit counts by.
+func otherwise(old, new any) string {
+	if old != nil && new != nil {
+		return "the limit counts by something else"
 	}
 	return ""
 }
@@ -236,24 +264,38 @@ func policyRules(was, is map[string]any) map[string]rule {
 			}
 			return added("let in")(old, new)
 		},
+		"deny_from": removed("networks are no longer refused"),
+		"allow_from": func(old, new any) string {
+			switch {
+			case new == nil && old != nil:
+				return "every network is let in"
+			case old == nil:
+				return ""
+			}
+			return added("networks are let in")(old, new)
+		},
 		"methods":          added("methods are let through"),
 		"rate_limit.rate":  raised("the limit is raised", unbounded),
 		"rate_limit.burst": burst,
-		"rate_limit.per": func(old, new any) string {
-			if old != nil && new != nil {
-				return "the limit counts by something else"
-			}
-			return ""
-		},
-		"concurrency":   raised("the limit is raised", unbounded),
-		"max_body":      raised("the limit is raised", 0),
-		"timeout":       raised("the limit is raised", 0),
-		"waf.mode":      lowered("inspection is lowered", "block", "detect"),
-		"waf.paranoia":  falls("inspection is lowered", 1),
-		"waf.threshold": raised("inspection is lowered", 5),
-		"waf.exclude":   added("rules are left out"),
-		"audit":         lowered("fewer audit records are left", "full", "refusals"),
-		"cors.origins":  added("origins may read responses"),
+		"rate_limit.per":   otherwise,
+		"rate_limit.mode":  detected,
+		"quota.day":        raised("the quota is raised", unbounded),
+		"quota.month":      raised("the quota is raised", unbounded),
+		"quota.per":        otherwise,
+		"quota.mode":       detected,
+		"bandwidth.down":   raised("the limit is raised", unbounded),
+		"bandwidth.up":     raised("the limit is raised", unbounded),
+		"bandwidth.per":    otherwise,
+		"costs":            because("requests may count less"),
+		"concurrency":      raised("the limit is raised", unbounded),
+		"max_body":         raised("the limit is raised", 0),
+		"timeout":          raised("the limit is raised", 0),
+		"waf.mode":         lowered("inspection is lowered", "block", "detect"),
+		"waf.paranoia":     falls("inspection is lowered", 1),
+		"waf.threshold":    raised("inspection is lowered", 5),
+		"waf.exclude":      added("rules are left out"),
+		"audit":            lowered("fewer audit records are left", "full", "refusals"),
+		"cors.origins":     added("origins may read responses"),
 		"websocket": func(_, new any) string {
 			if new == true {
 				return "connections may be upgraded"

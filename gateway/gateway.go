@@ -20,6 +20,7 @@ import (
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // Options is what a Gateway needs from the process.
@@ -40,8 +41,10 @@ type Gateway struct {
 	certs    *certs.Manager
 	proxies  *proxy.Manager
 	engines  *middleware.Engines
+	networks *addresses.Manager
 	observer *middleware.Observer
 	conns    *connections
+	files    *middleware.Descriptors
 
 	handler    http.Handler // of requests over TLS and QUIC
 	roomy      http.Handler // handler, in a goroutine of the request's own
@@ -82,15 +85,19 @@ func newGateway(o Options) (*Gateway, error) {
 	g.base, g.cancel = context.WithCancel(context.Background())
 	g.metrics = newMetrics(o.Registerer, o.Version)
 	g.certs = certs.NewManager(certs.Options{Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})
-	g.proxies = proxy.NewManager(proxy.Options{Log: o.Log.Named("upstream"), Registerer: o.Registerer})
+	g.files = middleware.NewDescriptors(o.Log, func() { g.proxies.CloseIdle() })
+	g.proxies = proxy.NewManager(proxy.Options{Log: o.Log.Named("upstream"), Registerer: o.Registerer, Descriptors: g.files})
 	var err error
-	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests, Share: g.inherited.FromProcess()}); err != nil {
+	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{
+		Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests, Share: g.inherited.FromProcess(), StateDir: o.StateDir,
+	}); err != nil {
 		return nil, err
 	}
 	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log})
+	g.networks = addresses.NewManager(addresses.Options{Log: o.Log.Named("addresses"), Registerer: o.Registerer, StateDir: o.StateDir, Changed: g.networksChanged})
 	g.conns = newConnections(g.metrics.requests)
 	g.certs.OnTrustChange(g.trustChanged)
-	g.handler = g.observer.Handler(http.HandlerFunc(g.handle))
+	g.handler = g.observer.Handler(http.HandlerFunc(g.handleNoted))
 	g.roomy = roomy(g.handler)
 	g.redirector = g.observer.Handler(g.certs.HTTPChallenge(http.HandlerFunc(g.redirect)))
 	return g, nil
@@ -111,11 +118,12 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	g.networks.Prepare(next.addresses)
 	logs, err := g.observer.OpenLogs(c.AccessLog.Output)
 	if err != nil {
 		return err
 	}
-	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf())
+	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf(), g.turnAway)
 	if err != nil {
 		g.observer.Discard(logs)
 		return err
@@ -132,8 +140,11 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
 	g.engines.Buffers.SetMost(int64(c.Limits.BufferMemory))
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
+	g.metrics.fit(c)
+	g.engines.WAF.Show(inspectionModes(c))
 	g.observer.Use(logs, next.trusted)
 	g.snapshot.Store(next)
+	g.networks.Activate(next.addresses)
 	g.certs.Activate(next.certs)
 	g.proxies.Activate(next.pools)
 	for _, s := range fresh {
@@ -143,10 +154,25 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.closeUnwanted(c)
 	if former != nil {
 		g.replaced(former, next)
+		g.networksChanged()
 	} else {
 		g.sockets.settleUnused(g.log)
 	}
 	return nil
+}
+
+// inspectionModes is how each route is inspected.
+func inspectionModes(c *config.Config) map[string]string {
+	modes := map[string]string{}
+	for _, s := range c.Services {
+		for _, r := range s.Routes {
+			modes[r.Name] = "off"
+			if w := r.Policy.Chain.WAF; w != nil && w.Mode != "" {
+				modes[r.Name] = w.Mode
+			}
+		}
+	}
+	return modes
 }
 
 // closeUnwanted stops accepting on sockets that c does not name.
@@ -175,7 +201,9 @@ func (g *Gateway) Run(ctx context.Context) error {
 			g.log.Error("certificates are no longer renewed", zap.Error(err))
 		}
 	})
-	wg.Go(func() { g.engines.Load.Run(background) })
+	wg.Go(func() { g.engines.Run(background) })
+	wg.Go(func() { g.files.Run(background) })
+	wg.Go(func() { g.networks.Run(background) })
 	wg.Go(func() { g.watchEnds(background) })
 	<-ctx.Done()
 	g.drain()

@@ -113,6 +113,16 @@ var texts = map[string]Text{
 		Localized{"Вашата организация няма достъп до тази услуга", "Вашата организация беше разпозната, но не ѝ е предоставен достъп до тази услуга.",
 			"Ако има споразумение за обмен на данни, поискайте достъп от администратора на услугата и посочете номера на случая."},
 	},
+	ReasonNetwork: {
+		Localized{"Your network has no access to this service", "Requests from your network address are not accepted here.",
+			"If you think that this is a mistake, contact the operator of the service and state the incident number."},
+		Localized{"Вашата мрежа няма достъп до тази услуга", "Тук не се приемат заявки от Вашия мрежов адрес.",
+			"Ако смятате, че това е грешка, свържете се с администратора на услугата и посочете номера на случая."},
+	},
+	ReasonNetworkList: {
+		Localized{"Access can't be decided at present", "The list that decides whether your network may use this service is not available.", adviceLater},
+		Localized{"В момента не може да се реши дали имате достъп", "Списъкът, по който се решава дали Вашата мрежа може да използва услугата, не е наличен.", adviceLaterBG},
+	},
 	"agreement_expired": {
 		Localized{"The data exchange agreement has ended", "Your organization was recognized, but its agreement for this exchange is no longer in force.", "Contact the operator of the service to renew the agreement."},
 		Localized{"Споразумението за обмен на данни е изтекло", "Вашата организация беше разпозната, но споразумението ѝ за този обмен вече не е в сила.", "Свържете се с администратора на услугата, за да подновите споразумението."},

@@ -25,8 +25,9 @@ var layers = [][]string{
 	{"config"},
 	{"gateway/proxy"},
 	{"middleware"},
-	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache"},
+	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache", "middleware/addresses"},
 	{"certs", "dashboards"},
+	{"certs/fetch"},
 	{"config/unit", "gateway/freeport"},
 }
 

@@ -249,9 +249,7 @@ func (c *Conn) headers(f frame) error {
 		return c.fail(codeProtocol, "protocol_error")
 	}
 	if c.block == nil {
-		// Room for the fields that a head of MaxHeader bytes has in HTTP/1.1: the
-		// server counts 32 bytes for each of ten.
-		c.block = newBlock(c.server.o.Limits.MaxHeader + 320)
+		c.block = newBlock(listSize(c.server.o.Limits))
 	}
 	b := c.block
 	if f.kind == frameHeaders {

@@ -351,6 +351,7 @@ func (ex *exchange) send() *failure {
 		http.NewResponseController(ex.w).EnableFullDuplex()
 		c.watch()
 		ex.upload = &upload{src: ex.stream, c: c, limit: ex.h.timeout, left: ex.out.length, trailer: ex.out.trailer}
+		c.upload = &ex.upload.pulse
 		ex.upload.start()
 	}
 	return nil

@@ -252,7 +252,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		Score: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "vazel_inspection_anomaly_score", Help: "Anomaly scores of inspected requests.", Buckets: []float64{0, 5, 10, 15, 20, 30, 40, 50, 75, 100},
 		}, []string{"route"}),
-		Mode: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_inspection_mode_info", Help: "The mode in which a route is inspected."}, []string{"route", "mode"}),
+		Mode: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_inspection_mode_info", Help: "The mode in which a route is inspected: block, detect or off."}, []string{"route", "mode"}),
 	}
 	reg.MustRegister(m.duration, m.Requests, m.Blocked, m.Score, m.Mode)
 	return m
@@ -264,5 +264,13 @@ func (m *Manager) Observe(route, outcome string, v Verdict) {
 	m.metrics.Score.WithLabelValues(route).Observe(float64(v.Score))
 	if outcome == "block" {
 		m.metrics.Blocked.WithLabelValues(route, v.Category).Inc()
+	}
+}
+
+// Show makes modes, by route, the ones that metrics tell of.
+func (m *Manager) Show(modes map[string]string) {
+	m.metrics.Mode.Reset()
+	for route, mode := range modes {
+		m.metrics.Mode.WithLabelValues(route, mode).Set(1)
 	}
 }
