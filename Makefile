@@ -26,7 +26,7 @@ test: ## run the tests
 
 check: ## everything that CI runs: format, vet, staticcheck, generated files, race, fuzzing, end to end
 	@echo '== format'; out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
-	@echo '== vet'; $(GO) vet ./... && $(GO) vet -tags e2e ./...
+	@echo '== vet'; $(GO) vet ./... && $(GO) vet -tags e2e ./... && cd deploy/bench && $(GO) vet . && $(GO) test .
 	@echo '== staticcheck'; $(GO) tool $(TOOLS) staticcheck ./...
 	@echo '== modules'; $(GO) mod tidy -diff
 	@echo '== generated files'; $(MAKE) -s generate && git diff --exit-code -- config docs dashboards || { echo 'generated files are stale: commit the result of make generate'; exit 1; }

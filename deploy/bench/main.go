@@ -133,7 +133,7 @@ func bench(o options) error {
 	if err != nil {
 		return err
 	}
-	table, under, details := summary(defs, samples), conditions(o, defs, samples), tables(defs, samples)
+	table, under, details := summary(defs, samples, false), conditions(o, defs, samples), tables(defs, samples)
 	text := table + "\n" + under + details
 	fmt.Print(text)
 	if o.md != "" {
@@ -148,7 +148,9 @@ func bench(o options) error {
 	if err != nil {
 		return err
 	}
-	return document(o.docs, map[string]string{"summary": table + "\n" + under, "details": strings.TrimLeft(details, "\n"), "chain": chain})
+	return document(o.docs, map[string]string{
+		"brief": summary(defs, samples, true) + "\n" + under, "summary": table + "\n" + under, "details": strings.TrimLeft(details, "\n"), "chain": chain,
+	})
 }
 
 // checkAll starts each proxy in each variant.

@@ -72,7 +72,7 @@ func (d *proxyDef) installed() error {
 	return err
 }
 
-var number = regexp.MustCompile(`v?[0-9]+[.][0-9]+[.0-9]*[^ ,)"]*`)
+var number = regexp.MustCompile(`v?[0-9]+[.][0-9]+[.0-9]*[^\s,)"]*`)
 
 // version is what the program says of itself.
 func (d *proxyDef) version() string {

@@ -101,7 +101,8 @@ func ratio(v, base float64) string {
 
 // summary is one line per scenario: the CPU time per operation of each proxy,
 // and what else is asked of a scenario, with the gateway's ratios to the others.
-func summary(defs []*proxyDef, all []sample) string {
+// A brief one leaves out what only completes the picture.
+func summary(defs []*proxyDef, all []sample, brief bool) string {
 	var sb strings.Builder
 	var others []*proxyDef
 	gateway := false
@@ -149,6 +150,9 @@ func summary(defs []*proxyDef, all []sample) string {
 		}
 	}
 	for _, sc := range scenarios {
+		if brief && sc.detail {
+			continue
+		}
 		if sc.fresh {
 			row(sc.name, sc.short+", KiB", "%.1f", func(s sample) float64 { return s.PerConnKB })
 			continue

@@ -8,6 +8,7 @@ import (
 type scenario struct {
 	name, variant, unit, what string
 	short                     string // in the summary
+	detail                    bool   // not in the brief summary
 	run                       func(e *env, px *proxy, d time.Duration, ops *atomic.Int64) (result, error)
 	ownCount                  bool   // count operations in the client, not at the backend
 	fresh                     bool   // measure memory on a newly started proxy
@@ -31,7 +32,7 @@ var scenarios = []scenario{
 		run: func(e *env, px *proxy, d time.Duration, _ *atomic.Int64) (result, error) {
 			return wrk(px.addr, "/1k", 64, d, "")
 		}},
-	{name: "h1_filters", short: "with rate limit and header rewriting", variant: "filters", unit: "request", what: "as h1, per-client rate limit and header rewriting on",
+	{name: "h1_filters", short: "with rate limit and header rewriting", detail: true, variant: "filters", unit: "request", what: "as h1, per-client rate limit and header rewriting on",
 		run: func(e *env, px *proxy, d time.Duration, _ *atomic.Int64) (result, error) {
 			return wrk(px.addr, "/1k", 64, d, "")
 		}},
@@ -59,7 +60,7 @@ var scenarios = []scenario{
 		run: func(e *env, px *proxy, d time.Duration, ops *atomic.Int64) (result, error) {
 			return handshakes(e.pki, px.addr, 16, d, false, true, false, ops)
 		}},
-	{name: "hs_pq", short: "with X25519MLKEM768", variant: "base", unit: "connection", what: "as hs, key exchange X25519MLKEM768", ownCount: true,
+	{name: "hs_pq", short: "with X25519MLKEM768", detail: true, variant: "base", unit: "connection", what: "as hs, key exchange X25519MLKEM768", ownCount: true,
 		run: func(e *env, px *proxy, d time.Duration, ops *atomic.Int64) (result, error) {
 			return handshakes(e.pki, px.addr, 16, d, false, false, true, ops)
 		}},
@@ -71,7 +72,7 @@ var scenarios = []scenario{
 		run: func(e *env, px *proxy, d time.Duration, _ *atomic.Int64) (result, error) {
 			return wrk(px.addr, "/upload", 8, d, e.lua)
 		}},
-	{name: "h2_dl", short: "1 MiB down, HTTP/2", variant: "base", unit: "MiB", what: "1 MiB download over HTTP/2, 4 connections x 2 streams (Go client)",
+	{name: "h2_dl", short: "1 MiB down, HTTP/2", detail: true, variant: "base", unit: "MiB", what: "1 MiB download over HTTP/2, 4 connections x 2 streams (Go client)",
 		run: func(e *env, px *proxy, d time.Duration, _ *atomic.Int64) (result, error) {
 			return h3load("h2", px.addr, "/1m", 4, 2, 1<<20, d)
 		}},
@@ -79,10 +80,10 @@ var scenarios = []scenario{
 		run: func(e *env, px *proxy, d time.Duration, _ *atomic.Int64) (result, error) {
 			return h3load("h3", px.addr, "/1k", 16, 8, 1<<10, d)
 		}},
-	{name: "h3_dl", short: "1 MiB down, HTTP/3", variant: "base", unit: "MiB", what: "1 MiB download over HTTP/3, 4 connections x 2 streams (Go client)",
+	{name: "h3_dl", short: "1 MiB down, HTTP/3", detail: true, variant: "base", unit: "MiB", what: "1 MiB download over HTTP/3, 4 connections x 2 streams (Go client)",
 		run: func(e *env, px *proxy, d time.Duration, _ *atomic.Int64) (result, error) {
 			return h3load("h3", px.addr, "/1m", 4, 2, 1<<20, d)
 		}},
 	{name: "idle", short: "idle connection", variant: "base", unit: "connection", what: "memory of idle keep-alive TLS connections", fresh: true, proto: "http/1.1"},
-	{name: "idle_h2", short: "idle HTTP/2 connection", variant: "base", unit: "connection", what: "memory of idle HTTP/2 connections", fresh: true, proto: "h2"},
+	{name: "idle_h2", short: "idle HTTP/2 connection", detail: true, variant: "base", unit: "connection", what: "memory of idle HTTP/2 connections", fresh: true, proto: "h2"},
 }
