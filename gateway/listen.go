@@ -226,11 +226,10 @@ func (g *Gateway) acceptTCP(s *socket) {
 				return
 			}
 			// What is open is served on.
-			if g.cantAccept(s, err); pause < 5*time.Millisecond {
-				pause = 5 * time.Millisecond
-			} else {
-				pause = min(2*pause, time.Second)
+			if g.refuseOne(s, err) {
+				continue
 			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			select {
 			case <-time.After(pause):
 			case <-g.stopping:
@@ -261,21 +260,23 @@ func (g *Gateway) acceptTCP(s *socket) {
 	}
 }
 
-// cantAccept is told why there is no connection. If it is for want of file
-// descriptors, those who wait are refused one by one.
-func (g *Gateway) cantAccept(s *socket, err error) {
+// refuseOne is told why a connection could not be accepted. If it is for want of
+// file descriptors, it is refused, so that its client does not wait for nothing.
+func (g *Gateway) refuseOne(s *socket, err error) (refused bool) {
 	g.metrics.acceptErrors.WithLabelValues(s.address).Inc()
 	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
 		g.log.Error("can't accept connections", zap.String("listener", s.address), zap.Error(err))
-		return
+		return false
 	}
 	g.files.Short()
 	g.files.Refuse(func() {
 		if raw, err := s.tcp.Accept(); err == nil {
 			g.metrics.requests.ConnectionRejected(s.address, "descriptors")
 			raw.Close()
+			refused = true
 		}
 	})
+	return refused
 }
 
 // startTCP takes a connection through PROXY header and TLS handshake and hands

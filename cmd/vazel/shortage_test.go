@@ -173,6 +173,19 @@ func TestDescriptorsRunOut(t *testing.T) {
 	n.until("the log says that it is over", func() bool { return n.says("enough file descriptors again") })
 }
 
+// TestDescriptorsRaised: the process takes what it may have, and so does its heir.
+func TestDescriptorsRaised(t *testing.T) {
+	n := newLimited(t, "ulimit -Sn 64; ulimit -Hn 512")
+	for _, who := range []string{"the first process", "the second one"} {
+		if got := n.metric("process_max_fds"); got < 511 || got > 512 { // Go takes all but one
+			t.Errorf("%s may open %v, want 512", who, got)
+		}
+		if out, err := n.upgrade(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+	}
+}
+
 // TestDescriptorsGone: there is not one left, not even for a moment, because
 // somebody lowered the limit. Nobody waits for nothing, and nothing spins.
 func TestDescriptorsGone(t *testing.T) {
@@ -188,6 +201,9 @@ func TestDescriptorsGone(t *testing.T) {
 	before, start := processors(t, n.pid), time.Now()
 	if _, refused := n.crowd(20); refused < 15 {
 		t.Errorf("%d connections of 20 were refused", refused)
+	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("that took %s", took)
 	}
 	close(n.release)
 	if b, err := io.ReadAll(under.Body); err != nil || string(b) != "begun\nended\n" {

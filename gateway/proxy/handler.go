@@ -313,6 +313,7 @@ func (ex *exchange) attempt(s *server, fresh bool, now time.Time) *failure {
 	if f := ex.send(); f != nil {
 		return f
 	}
+	s.letOthersRun()
 	if f := ex.receive(now); f != nil {
 		return f
 	}
@@ -400,6 +401,7 @@ func (ex *exchange) receive(sent time.Time) *failure {
 	now := time.Now()
 	took := now.Sub(sent)
 	ex.rec.UpstreamDuration = now.Sub(ex.start)
+	ex.server.took.Store(int64(took))
 	m := ex.h.pool.metrics()
 	m.firstByte.Observe(took.Seconds())
 	m.classes[ex.head.status/100].Inc()
