@@ -10,12 +10,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"github.com/vazel-gateway/vazel/gateway/store"
 )
 
 // Options is what a Manager needs from the process.
 type Options struct {
 	Log        *zap.Logger
 	Registerer prometheus.Registerer // for the metrics of certificates and revocation
+	Store      *store.Store          // shared with other nodes; used if tls.acme.storage says so
 	StateDir   string                // for ACME storage, staples and revocation lists; made if absent
 }
 
@@ -24,6 +27,7 @@ type Options struct {
 type Manager struct {
 	log        *zap.Logger
 	stateDir   string
+	store      *store.Store
 	tickets    *tickets
 	acme       *acmeManager
 	staples    *staples
@@ -41,7 +45,7 @@ type Manager struct {
 
 // NewManager makes a Manager. It starts nothing.
 func NewManager(o Options) *Manager {
-	m := &Manager{log: o.Log, stateDir: o.StateDir, tickets: newTickets(), clock: newClock()}
+	m := &Manager{log: o.Log, stateDir: o.StateDir, store: o.Store, tickets: newTickets(), clock: newClock()}
 	m.acme = newACME(m)
 	m.staples = newStaples(m)
 	m.lists = newLists(m)

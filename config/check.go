@@ -77,6 +77,10 @@ func (t *tree) checkMain() {
 		_, n := get(tls, "acme")
 		t.checkACME(n, c.TLS.ACME)
 	}
+	if c.Store != nil {
+		_, n := get(root, "store")
+		t.checkStore(n, c.Store)
+	}
 	_, limits = get(root, "limits")
 	if _, n := get(limits, "withdrawal"); n != nil {
 		t.oneOf(n, "limits.withdrawal", WithdrawalFinish, WithdrawalCut)
@@ -209,10 +213,20 @@ func (t *tree) checkACME(n *yaml.Node, a *certs.ACME) {
 			return
 		}
 	}
-	if a.Storage != "" {
+	switch a.Storage {
+	case "":
+	case certs.StorageRedis:
+		if _, at := get(n, "storage"); t.config.Store == nil {
+			t.problem(orNode(at, n), "tls.acme.storage: redis needs \"store\", which says where the server is")
+		}
+	default:
 		a.Storage = t.abs(a.Storage)
 	}
 	before := len(t.errs.Problems)
+	if !a.StorageKey.IsZero() {
+		_, key := get(n, "storage_key")
+		t.secret(key, &a.StorageKey)
+	}
 	if !a.EAB.HMACKey.IsZero() {
 		_, eab := get(n, "eab")
 		_, key := get(eab, "hmac_key")

@@ -10,6 +10,7 @@ import (
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config/unit"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
+	"github.com/vazel-gateway/vazel/gateway/store"
 	"github.com/vazel-gateway/vazel/middleware"
 	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
@@ -33,6 +34,8 @@ type File struct {
 	TLS certs.TLS `yaml:"tls"`
 	// Limits are the bounds on what one client or connection may take.
 	Limits Limits `yaml:"limits"`
+	// Store is the Redis or Valkey server over which several gateways share the limits of organizations and services, and certificates from ACME; default: none, each gateway counts for itself.
+	Store *store.Settings `yaml:"store"`
 	// Admin is the listener for metrics, health and status. A change needs a restart.
 	Admin Admin `yaml:"admin"`
 	// AccessLog is where requests are logged.

@@ -23,7 +23,7 @@ var enums = map[string][]string{
 	"http1": {"strict", "standard"},
 	"mtls":  {"off", "optional", "required"}, "balance": {"round_robin", "least_connections"},
 	"priority": {"high", "normal", "low"}, "errors": {"auto", "problem", "html", "ogc", "soap"}, "frame": {"sameorigin", "deny", "off"}, "content_type": {"nosniff", "off"},
-	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "format": {"json"}, "redirect": {"https"}, "withdrawal": {"finish", "cut"}, "on_stale": {addresses.Keep, addresses.Closed}, "on_missing": {addresses.Closed, addresses.Open},
+	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "format": {"json"}, "redirect": {"https"}, "on_store_failure": {"local", "open", "closed"}, "withdrawal": {"finish", "cut"}, "on_stale": {addresses.Keep, addresses.Closed}, "on_missing": {addresses.Closed, addresses.Open},
 }
 
 // fieldEnums lists those of keys that mean different things in different places.

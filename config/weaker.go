@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vazel-gateway/vazel/config/unit"
+	"github.com/vazel-gateway/vazel/gateway/store"
 )
 
 // rule says why a new value lets more through than the old one, or "". Either
@@ -147,6 +148,25 @@ var globalRules = map[string]rule{
 	"access_log.output": off("requests are no longer logged"),
 	"audit_log.output":  off("audit records are no longer kept"),
 	"delegate":          because("others may define more"),
+	"store.nodes": func(old, new any) string {
+		switch {
+		case new == nil:
+			return "each gateway counts for itself, so that several admit more"
+		case old != nil && quantity(new) < quantity(old):
+			return "each gateway admits more while the store is lost"
+		}
+		return ""
+	},
+	"store.on_store_failure": func(old, new any) string {
+		switch {
+		case new == store.FailOpen:
+			return "nothing is limited while the store is lost"
+		case old == store.FailClosed:
+			return "requests are admitted while the store is lost"
+		}
+		return ""
+	},
+	"store.redis.tls": gone("what is sent to the store is no longer encrypted"),
 }
 
 func off(why string) rule {

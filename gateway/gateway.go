@@ -6,6 +6,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log"
 	"net/http"
 	"runtime/debug"
@@ -19,6 +20,7 @@ import (
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
+	"github.com/vazel-gateway/vazel/gateway/store"
 	"github.com/vazel-gateway/vazel/middleware"
 	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
@@ -41,6 +43,7 @@ type Gateway struct {
 	certs    *certs.Manager
 	proxies  *proxy.Manager
 	engines  *middleware.Engines
+	store    *store.Store
 	networks *addresses.Manager
 	observer *middleware.Observer
 	conns    *connections
@@ -84,7 +87,8 @@ func newGateway(o Options) (*Gateway, error) {
 	}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	g.metrics = newMetrics(o.Registerer, o.Version)
-	g.certs = certs.NewManager(certs.Options{Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})
+	g.store = store.New()
+	g.certs = certs.NewManager(certs.Options{Store: g.store, Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})
 	g.files = middleware.NewDescriptors(o.Log, func() { g.proxies.CloseIdle() })
 	g.proxies = proxy.NewManager(proxy.Options{Log: o.Log.Named("upstream"), Registerer: o.Registerer, Descriptors: g.files})
 	var err error
@@ -118,6 +122,10 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	shared, err := g.store.Build(c.Store)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
 	g.networks.Prepare(next.addresses)
 	logs, err := g.observer.OpenLogs(c.AccessLog.Output)
 	if err != nil {
@@ -143,6 +151,8 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.metrics.fit(c)
 	g.engines.WAF.Show(inspectionModes(c))
 	g.observer.Use(logs, next.trusted)
+	g.engines.Limits.Share(shared) // before the former connections are closed
+	g.store.Use(shared)
 	g.snapshot.Store(next)
 	g.engines.Limits.InForce(next.mark)
 	g.networks.Activate(next.addresses)
@@ -210,6 +220,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	g.drain()
 	stop()
 	wg.Wait()
+	g.store.Close()
 	return nil
 }
 

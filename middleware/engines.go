@@ -40,6 +40,7 @@ type Engines struct {
 
 	cached *prometheus.CounterVec
 	log    *zap.Logger
+	lent   *storeMetrics
 
 	quotas string // file of what is used of them; "" for none
 	hash   hasher // of what limits count by and must not be kept
@@ -72,6 +73,7 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 	if !o.Share { // otherwise the other process still counts; Run reads what it has left
 		e.loadQuotas()
 	}
+	e.lent = newStoreMetrics(e.Limits, o.Registerer)
 	o.Registerer.MustRegister(NewLimitCollector(e.Limits, e.crowded), e.cached)
 	for _, g := range []struct {
 		name, help string
@@ -173,6 +175,7 @@ func (e *Engines) Run(ctx context.Context) {
 	wg.Go(func() { e.Load.Run(ctx) })
 	e.loadQuotas()
 	wg.Go(func() { e.Limits.NoteQuotas(ctx) })
+	wg.Go(func() { e.Limits.Run(ctx, e.log, e.lent) })
 	tick := time.NewTicker(quotaSave)
 	defer tick.Stop()
 	failing := false

@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"net/http"
@@ -155,10 +156,14 @@ func (rl *rateLimits) admit(w http.ResponseWriter, r *http.Request) bool {
 		uses = append(uses, limit.Use{Key: s.keyOf(r, rec, rl.hash, body), Rate: s.l.rate, Cost: cost, Shadow: s.l.shadow})
 	}
 	allowed, err := rl.store.TakeAll(r.Context(), uses)
-	if err != nil { // a bug: nobody is let through uncounted
+	if err != nil { // nobody is let through uncounted
 		l := pl.slots[0].l
 		rec.RateLimitPolicy, rec.RateLimitDecision = l.name, "error"
 		rl.metrics.limitDecisions.WithLabelValues(l.name, "error").Inc()
+		if errors.Is(err, limit.ErrUnavailable) { // so it is configured
+			Deny(w, r, http.StatusServiceUnavailable, Denial{By: l.key, Reason: "limits_unavailable", Detail: err.Error(), RetryAfter: time.Second})
+			return false
+		}
 		rl.log.Error("a rate limit could not decide", zap.String("vazel.ratelimit.policy", l.name), zap.Error(err))
 		Deny(w, r, http.StatusInternalServerError, Denial{By: l.key, Reason: "internal_error", Detail: err.Error()})
 		return false

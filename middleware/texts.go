@@ -233,6 +233,10 @@ var texts = map[string]Text{
 		Localized{"Too many requests", "The limit of requests to this service has been reached.", "Wait before you try again. The Retry-After field of the answer says how many seconds."},
 		Localized{"Твърде много заявки", "Достигната е границата на броя заявки към тази услуга.", "Изчакайте, преди да опитате отново. Полето Retry-After на отговора посочва колко секунди."},
 	},
+	"limits_unavailable": {
+		Localized{"The limits can't be checked", "The gateway can't find out at the moment how much has been used.", "Try again shortly."},
+		Localized{"Ограниченията не могат да бъдат проверени", "В момента шлюзът не може да установи колко е използвано.", "Опитайте отново след малко."},
+	},
 	"overload": {
 		Localized{"The service is busy", "Too many requests are being handled at the moment.", "Try again shortly."},
 		Localized{"Услугата е натоварена", "В момента се обработват твърде много заявки.", "Опитайте отново след малко."},

@@ -27,7 +27,7 @@ var layers = [][]string{
 	{"middleware"},
 	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache", "middleware/addresses"},
 	{"certs", "dashboards"},
-	{"certs/fetch"},
+	{"certs/fetch", "gateway/store"},
 	{"config/unit", "gateway/freeport"},
 }
 
@@ -40,6 +40,7 @@ var doors = map[string][]string{
 	"golang.org/x/net/http2":                                  {"gateway/h2", "gateway"},
 	"github.com/corazawaf/coraza/v3":                          {"middleware/waf"},
 	"github.com/corazawaf/coraza-coreruleset":                 {"middleware/waf"},
+	"github.com/redis/go-redis":                               {"gateway/store"},
 	"github.com/miekg/dns":                                    {"certs"},
 	"go.yaml.in/yaml":                                         {"config"},
 	"github.com/andybalholm/brotli":                           {"middleware"},

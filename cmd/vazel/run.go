@@ -109,7 +109,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 	u := &upgrader{log: log, gateway: g, reloader: r, path: program}
 	ao := admin.Options{
 		Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload, Inherited: in.Listener,
-		Effective: r.effective, Organizations: func() (any, error) { return g.Organizations() },
+		Effective: r.effective, Organizations: func() (any, error) { return g.Organizations() }, Store: g.StoreState,
 	}
 	signals := map[os.Signal]func(context.Context, <-chan os.Signal){syscall.SIGHUP: r.onSignal}
 	if o.Upgrade {

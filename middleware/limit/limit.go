@@ -50,6 +50,8 @@ type Store struct {
 	shards []shard
 	sets   uint32 // of each shard
 
+	shared shared // with other nodes
+
 	calendar *calendar
 	kept     kept // quotas across restarts
 
@@ -72,6 +74,7 @@ func New(o Options) *Store {
 	s := &Store{now: o.Now, seed: maphash.MakeSeed(), byName: map[string]*Policy{}, calendar: newCalendar(o.Wall, o.Now)}
 	s.kept.notes.wake = make(chan struct{}, 1)
 	s.policies.Store(&[]*Policy{nil})
+	s.shared.init()
 	shards := 1
 	for shards < maxShards && shards*2*4*ways <= o.Networks {
 		shards *= 2
@@ -134,6 +137,8 @@ type place struct {
 	slot  *slot // where it was found
 	cost  int64 // in units of a level
 	level int64 // after the request
+	shown int64 // level that the decision was described by, of a shared key
+	from  payment
 }
 
 func (s *Store) use(uses []Use, take bool) (bool, error) {
@@ -201,6 +206,7 @@ func (s *Store) useAt(uses []Use, places []place, take bool) (bool, error) {
 
 func (s *Store) useLocked(uses []Use, places []place, take bool) (bool, error) {
 	now := int64(s.now()) // read under the locks, so that no bucket sees time go back
+	sh := s.shared.now.Load()
 	allowed := true
 	for i := range uses {
 		u, at := &uses[i], &places[i]
@@ -213,6 +219,15 @@ func (s *Store) useLocked(uses []Use, places []place, take bool) (bool, error) {
 			at.cost = min(max(u.Cost, 1), t.rate.Burst) * one
 		}
 		switch {
+		case at.cell != nil && sh != nil:
+			if at.p.period != 0 {
+				err = at.cell.decideQuota(sh, &u.Decision, at, t, s.calendar.at(now), now)
+			} else {
+				err = at.cell.decide(sh, &u.Decision, at, t, now)
+			}
+			if err != nil && !u.Shadow {
+				return false, err
+			}
 		case at.p.period != 0:
 			u.Decision, at.level = at.cell.decideLocked(at, t, s.calendar.at(now), now)
 		case at.cell != nil:
@@ -225,8 +240,15 @@ func (s *Store) useLocked(uses []Use, places []place, take bool) (bool, error) {
 	}
 	if !allowed {
 		for i := range uses {
-			if d := &uses[i].Decision; d.Allowed { // but nothing was taken
-				places[i].p.describe(d, places[i].level-places[i].cost)
+			d, at := &uses[i].Decision, &places[i]
+			switch shared := sh != nil && at.cell != nil; {
+			case !d.Allowed && shared:
+				at.cell.refused(sh, now, at.cost)
+			case !d.Allowed:
+			case shared && at.p.period == 0: // but nothing was taken
+				d.describe(at.shown-at.cost, &at.p.terms.Load().rate)
+			default:
+				at.p.describe(d, at.level-at.cost)
 			}
 		}
 		return false, nil
@@ -236,11 +258,20 @@ func (s *Store) useLocked(uses []Use, places []place, take bool) (bool, error) {
 	}
 	for i := range uses {
 		at := &places[i]
+		shared := sh != nil && at.cell != nil
 		switch {
 		case !uses[i].Decision.Allowed: // a shadow
+			if shared {
+				at.cell.refused(sh, now, at.cost)
+			}
 		case at.p.period != 0:
 			at.cell.b.level = at.level
 			s.kept.countedLocked(at.cell)
+			if shared {
+				at.cell.owe(sh, at, now)
+			}
+		case shared:
+			at.cell.pay(sh, at, now)
 		case at.cell != nil:
 			at.cell.b = bucket{at.level, now}
 		default:
@@ -295,7 +326,7 @@ func (s *Store) Usages() []Usage {
 			if p.period != 0 {
 				level = c.usedLocked(p.period, s.calendar.at(now))
 			} else {
-				level = c.b.at(now, t)
+				level = max(0, c.b.at(now, t)-c.lease.left)
 			}
 			c.mu.Unlock()
 			if level > 0 {

@@ -33,9 +33,10 @@ type cell struct {
 	mu     sync.Mutex
 	noted  bool // of quotas: it waits to be written down
 	b      bucket
+	lease  lease
 	policy *Policy
 	name   string
-	_      [8]byte
+	_      [16]byte
 }
 
 // Policy finds or makes the policy of that name. Policies are never forgotten:

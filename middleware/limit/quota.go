@@ -19,6 +19,14 @@ const (
 
 func (p Period) String() string { return [...]string{"", "day", "month"}[p] }
 
+// name is how a period is written, of which n is the number since 1970.
+func (p Period) name(n int64) string {
+	if p == Month {
+		return time.Date(1970, time.Month(n+1), 1, 0, 0, 0, 0, time.UTC).Format("2006-01")
+	}
+	return time.Unix(n*86400, 0).UTC().Format(time.DateOnly)
+}
+
 // Longest is how long the period lasts at most.
 func (p Period) Longest() time.Duration {
 	if p == Day {
@@ -49,7 +57,7 @@ func (c *cell) usedLocked(p Period, now *dates) int64 {
 		n = now.month
 	}
 	if c.b.last < n {
-		c.b.level = 0
+		c.b.level, c.lease.debt, c.lease.known = 0, 0, 0
 	}
 	c.b.last = n
 	return c.b.level
