@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -323,13 +324,20 @@ func AdminAddress(path string) (string, error) {
 		} `yaml:"admin"`
 	}
 	if err := yaml.Unmarshal(b, &f); err != nil {
-		return defaultAdmin, nil // the gateway itself says what is wrong with the file
+		// The gateway itself says what is wrong with the file, if it is found.
+		if m := adminListen.FindSubmatch(b); m != nil {
+			return string(m[1]), nil
+		}
+		return defaultAdmin, nil
 	}
 	if f.Admin.Listen == "" {
 		return defaultAdmin, nil
 	}
 	return f.Admin.Listen, nil
 }
+
+// adminListen finds the address in a file that is not YAML.
+var adminListen = regexp.MustCompile(`(?m)^admin:\s*(?:\{\s*)?(?:[a-z_]+:[^\n}]*\n\s+)*?listen:\s*["']?([^"'\s,}]+)`)
 
 const defaultAdmin = "127.0.0.1:9180"
 

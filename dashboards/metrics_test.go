@@ -137,7 +137,7 @@ func TestLogFields(t *testing.T) {
 		t.Fatal(err)
 	}
 	fields := map[string]bool{}
-	for _, m := range regexp.MustCompile(`enc\.Add\w+\("([^"]+)"`).FindAllStringSubmatch(string(code), -1) {
+	for _, m := range regexp.MustCompile(`\bl\.\w+\("([^"]+)"`).FindAllStringSubmatch(string(code), -1) {
 		fields[strings.NewReplacer(".", "_").Replace(m[1])] = true
 	}
 	used := 0

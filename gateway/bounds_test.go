@@ -13,6 +13,9 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
+
+	"github.com/quic-go/quic-go"
 )
 
 // plainReader hides its length, so that the client announces none.
@@ -190,7 +193,16 @@ func TestIdleConnectionsEnd(t *testing.T) {
 		}
 	}
 	n.eventually(`vazel_connections_total{listener="`+n.https+`",transport="tcp"}`, "30")
-	n.eventually(`vazel_connections_open{listener="`+n.https+`",transport="tcp"}`, "0")
+	for range 10 { // which are kept alive, but not used
+		qc, err := quic.DialAddr(t.Context(), n.https, &tls.Config{RootCAs: n.roots, ServerName: "open.example", NextProtos: []string{"h3"}}, &quic.Config{KeepAlivePeriod: 50 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { qc.CloseWithError(0, "") })
+	}
+	for _, transport := range []string{"tcp", "quic"} {
+		n.eventually(`vazel_connections_open{listener="`+n.https+`",transport="`+transport+`"}`, "0")
+	}
 }
 
 // TestZipBomb: what the gateway inspects it does not unpack, and what it does not

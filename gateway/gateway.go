@@ -47,6 +47,7 @@ type Gateway struct {
 	networks *addresses.Manager
 	observer *middleware.Observer
 	conns    *connections
+	files    *middleware.Descriptors
 
 	handler    http.Handler // of requests over TLS and QUIC
 	roomy      http.Handler // handler, in a goroutine of the request's own
@@ -88,7 +89,8 @@ func newGateway(o Options) (*Gateway, error) {
 	g.metrics = newMetrics(o.Registerer, o.Version)
 	g.store = store.New()
 	g.certs = certs.NewManager(certs.Options{Store: g.store, Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})
-	g.proxies = proxy.NewManager(proxy.Options{Log: o.Log.Named("upstream"), Registerer: o.Registerer})
+	g.files = middleware.NewDescriptors(o.Log, func() { g.proxies.CloseIdle() })
+	g.proxies = proxy.NewManager(proxy.Options{Log: o.Log.Named("upstream"), Registerer: o.Registerer, Descriptors: g.files})
 	var err error
 	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{
 		Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests, Share: g.inherited.FromProcess(), StateDir: o.StateDir,
@@ -210,6 +212,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 		}
 	})
 	wg.Go(func() { g.engines.Run(background) })
+	wg.Go(func() { g.files.Run(background) })
 	wg.Go(func() { g.networks.Run(background) })
 	wg.Go(func() { g.watchEnds(background) })
 	<-ctx.Done()

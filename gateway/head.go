@@ -49,10 +49,10 @@ func checkHead(r *http.Request, l *config.Limits) (d middleware.Denial, status i
 	if n > l.MaxHeaders {
 		return middleware.Denial{By: "http", Reason: "header_too_large", Detail: "too many header fields", Close: true}, http.StatusRequestHeaderFieldsTooLarge
 	}
+	if int64(size) > int64(l.MaxHeader) { // the servers take more
+		return middleware.Denial{By: "http", Reason: "header_too_large", Detail: "the head is too large", Close: true}, http.StatusRequestHeaderFieldsTooLarge
+	}
 	if r.ProtoMajor >= 2 {
-		if int64(size) > int64(l.MaxHeader) {
-			return middleware.Denial{By: "http", Reason: "header_too_large", Detail: "the head is too large"}, http.StatusRequestHeaderFieldsTooLarge
-		}
 		// RFC 9113 8.3.1: Host must not differ from :authority.
 		if h, ok := r.Header["Host"]; ok {
 			if len(h) != 1 || h[0] != r.Host {

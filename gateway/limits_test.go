@@ -381,3 +381,126 @@ func TestQuotaSurvives(t *testing.T) {
 		t.Errorf("the share of the month is %s, want 0.03", got)
 	}
 }
+
+// TestBandwidth: bodies come at the rate, whole and in order, over every protocol
+// and in both directions; connections of one client share it.
+func TestBandwidth(t *testing.T) {
+	body := strings.Repeat("0123456789abcdef", 8<<10) // 128 KiB
+	n := newNode(t, func(w http.ResponseWriter, r *http.Request) {
+		got, _ := io.ReadAll(r.Body)
+		if len(got) > 0 && string(got) != body {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		if len(got) == 0 {
+			io.WriteString(w, body)
+		}
+	})
+	for _, way := range []string{"down", "up"} {
+		n.use(fmt.Sprintf("    bandwidth: {%s: 512KiB/s, per: organization}", way))
+		nra := n.client(n.orgCA, "NTRBG-100000003")
+		start := time.Now()
+		var wg sync.WaitGroup
+		for _, p := range protocols {
+			wg.Go(func() {
+				c := n.dial(p, "inner.example", nra)
+				method, send, want := "GET", "", body
+				if way == "up" {
+					method, send, want = "POST", body, ""
+				}
+				r, err := http.NewRequest(method, "https://inner.example/", strings.NewReader(send))
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				resp, err := c.Do(r)
+				if err != nil {
+					t.Errorf("%s: %v", p, err)
+					return
+				}
+				defer resp.Body.Close()
+				if got, err := io.ReadAll(resp.Body); err != nil || resp.StatusCode != 200 || string(got) != want {
+					t.Errorf("%s %s: %d, %v, %d bytes, want %d", way, p, resp.StatusCode, err, len(got), len(want))
+				}
+			})
+		}
+		wg.Wait()
+		if took := time.Since(start); took < 650*time.Millisecond {
+			t.Errorf("%s: 384 KiB at 512 KiB/s took %v, want 0.7s or more", way, took)
+		}
+	}
+	if got, want := n.metric(`vazel_bandwidth_bytes_total{direction="up",policy="inner:bandwidth:organization"}`), fmt.Sprint(3*len(body)); got != want {
+		t.Errorf("%s bytes are counted, want %s", got, want)
+	}
+}
+
+// TestConcurrency: as many as may be are under way, one more is told so, and a
+// place that is left is free again.
+func TestConcurrency(t *testing.T) {
+	entered, leave := make(chan struct{}, 8), make(chan struct{})
+	n := newNode(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/wait" {
+			entered <- struct{}{}
+			<-leave
+		}
+	})
+	n.use("    concurrency: 2\n    rate_limit: {rate: 1000/s, per: organization}")
+	nra := n.client(n.orgCA, "NTRBG-100000003")
+	var wg sync.WaitGroup
+	for _, p := range []string{"h2", "h3"} {
+		c := n.dial(p, "inner.example", nra)
+		wg.Go(func() {
+			if resp, err := c.Get("https://inner.example/wait"); err != nil || resp.StatusCode != 200 {
+				t.Errorf("%s: %v %v", p, resp, err)
+			} else {
+				resp.Body.Close()
+			}
+		})
+		<-entered
+	}
+	if got := n.metric(`vazel_ratelimit_quota_used_ratio{organization="_all",policy="inner:concurrency"}`); got != "1" {
+		t.Errorf("the share in use is %q, want 1", got)
+	}
+	resp, body := n.do(n.dial("h1", "inner.example", nra), "GET", "https://inner.example/", nil)
+	for _, want := range []string{`"policy":"inner:concurrency"`, `"limit":2`, `"remaining":0`, `"reset":1`, `"partition":"service"`, `#quota-exceeded"`, `"incident_id":"`} {
+		if resp.StatusCode != 503 || !strings.Contains(body, want) {
+			t.Errorf("one too many: %d %s, want 503 with %s", resp.StatusCode, body, want)
+		}
+	}
+	if got := resp.Header.Get("RateLimit"); got != `"inner:concurrency";r=0;t=1` || resp.Header.Get("Retry-After") != "1" || !strings.Contains(resp.Header.Get("RateLimit-Policy"), `"inner:concurrency";q=2;qu="concurrent-requests"`) {
+		t.Errorf("one too many: %v", resp.Header)
+	}
+	close(leave)
+	wg.Wait()
+	if resp, body := n.do(n.dial("h1", "inner.example", nra), "GET", "https://inner.example/", nil); resp.StatusCode != 200 || !strings.HasSuffix(resp.Header.Get("RateLimit"), `, "inner:concurrency";r=1`) {
+		t.Errorf("when places are free: %d %s %v", resp.StatusCode, body, resp.Header)
+	}
+}
+
+// TestCostOfOperation: a GetFeature takes more of a limit than a GetMap, also as a
+// document, and the upstream gets what was sent.
+func TestCostOfOperation(t *testing.T) {
+	n := newNode(t, nil)
+	n.use("    rate_limit: {rate: 1/h, burst: 30, per: organization}\n    costs: [{operations: GetMap, cost: 2}, {operations: GetFeature, cost: 10}]")
+	c := n.dial("h2", "inner.example", n.client(n.orgCA, "NTRBG-100000003"))
+	document := `<?xml version="1.0"?><wfs:GetFeature xmlns:wfs="http://www.opengis.net/wfs/2.0" service="WFS"/>`
+	for i, step := range []struct {
+		method, query, body string
+		status              int
+		left                string
+	}{
+		{"GET", "?service=WMS&REQUEST=getmap", "", 200, "28"}, {"GET", "?Request=GetFeature", "", 200, "18"}, {"POST", "", document, 200, "8"},
+		{"POST", "", document, 429, "8"}, {"GET", "", "", 200, "7"},
+	} {
+		resp, body := n.do(c, step.method, "https://inner.example/ows"+step.query, strings.NewReader(step.body), "Content-Type", "text/xml")
+		if resp.StatusCode != step.status || !strings.HasPrefix(resp.Header.Get("RateLimit"), `"inner:organization";r=`+step.left+`;`) {
+			t.Errorf("request %d: %d %s %s, want %d and %s left", i, resp.StatusCode, resp.Header.Get("RateLimit"), body, step.status, step.left)
+		}
+		if step.status == 200 && body != fmt.Sprintf("%s /ows%s %d", step.method, step.query, len(step.body)) {
+			t.Errorf("request %d: the upstream got %q", i, body)
+		}
+		if step.status == 429 && (!strings.Contains(body, `"cost":10`) || resp.Header.Get("Retry-After") != strconv.Itoa(2*3600)) {
+			t.Errorf("request %d: Retry-After %s, %s", i, resp.Header.Get("Retry-After"), body)
+		}
+	}
+}

@@ -225,12 +225,11 @@ func (g *Gateway) acceptTCP(s *socket) {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			// Out of file descriptors, or the like: what is open is served on, and
-			// new connections wait in the kernel's queue.
-			g.metrics.acceptErrors.WithLabelValues(s.address).Inc()
-			if pause = min(max(2*pause, 5*time.Millisecond), time.Second); pause < 10*time.Millisecond {
-				g.log.Error("can't accept connections", zap.String("listener", s.address), zap.Error(err))
+			// What is open is served on.
+			if g.refuseOne(s, err) {
+				continue
 			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			select {
 			case <-time.After(pause):
 			case <-g.stopping:
@@ -242,7 +241,14 @@ func (g *Gateway) acceptTCP(s *socket) {
 		snap := g.snapshot.Load()
 		trusted := snap.trusts(peer.Addr())
 		reason := snap.turnsAway(peer.Addr(), trusted)
-		if reason == "" {
+		switch {
+		case reason != "":
+		case !g.files.Client(raw.(syscall.Conn)):
+			g.metrics.acceptErrors.WithLabelValues(s.address).Inc()
+			reason = "descriptors"
+		case g.engines.Load.MemoryFull():
+			reason = "memory"
+		default:
 			reason = g.conns.admit(peer.Addr(), snap.config.Limits.MaxConnections, snap.config.Limits.MaxConnectionsPerIP, trusted)
 		}
 		if reason != "" {
@@ -252,6 +258,25 @@ func (g *Gateway) acceptTCP(s *socket) {
 		}
 		g.served.Go(func() { g.startTCP(s, raw, peer, trusted) })
 	}
+}
+
+// refuseOne is told why a connection could not be accepted. If it is for want of
+// file descriptors, it is refused, so that its client does not wait for nothing.
+func (g *Gateway) refuseOne(s *socket, err error) (refused bool) {
+	g.metrics.acceptErrors.WithLabelValues(s.address).Inc()
+	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+		g.log.Error("can't accept connections", zap.String("listener", s.address), zap.Error(err))
+		return false
+	}
+	g.files.Short()
+	g.files.Refuse(func() {
+		if raw, err := s.tcp.Accept(); err == nil {
+			g.metrics.requests.ConnectionRejected(s.address, "descriptors")
+			raw.Close()
+			refused = true
+		}
+	})
+	return refused
 }
 
 // startTCP takes a connection through PROXY header and TLS handshake and hands

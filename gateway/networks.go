@@ -25,8 +25,11 @@ func (s *snapshot) turnsAway(peer netip.Addr, trusted bool) (reason string) {
 	return ""
 }
 
-// turnAway is turnsAway under the configuration in force.
+// turnAway says why a connection over QUIC is refused before its handshake.
 func (g *Gateway) turnAway(peer netip.Addr) (reason string) {
+	if g.engines.Load.MemoryFull() {
+		return "memory"
+	}
 	snap := g.snapshot.Load()
 	if snap == nil || snap.deny == nil {
 		return ""

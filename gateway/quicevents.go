@@ -25,8 +25,8 @@ type quicHandshake struct {
 
 type quicHandshakeKey struct{}
 
-// watchHandshakes counts handshakes that fail, and refuses those of denied
-// networks before they begin.
+// watchHandshakes counts handshakes that fail, and refuses connections that turnAway
+// has a reason against before they begin.
 func watchHandshakes(m *middleware.Metrics, listener string, turnAway func(netip.Addr) string) func(context.Context, *quic.ClientInfo) (context.Context, error) {
 	return func(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
 		if reason := turnAway(addrOf(client.RemoteAddr).Addr()); reason != "" {
@@ -43,7 +43,7 @@ func watchHandshakes(m *middleware.Metrics, listener string, turnAway func(netip
 	}
 }
 
-var errTurnedAway = errors.New("the network is denied")
+var errTurnedAway = errors.New("the connection is turned away")
 
 // handshakeTook ends the handshake of an accepted connection and says how long
 // it took; 0 if that is not known.

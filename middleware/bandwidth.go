@@ -88,6 +88,7 @@ func (b *Bandwidth) Build(env Env) (Func, error) {
 				defer release()
 				if queue := one.queue(time.Now()); queue > min(most, paceQueue) {
 					env.Metrics.limitDecisions.WithLabelValues(d.name, "limited").Inc()
+					tellLimit(w.Header(), sfString(d.name), fmt.Sprintf(`%s;q=%d;qu="content-bytes";w=1`, sfString(d.name), d.rate), 0, ceilSeconds(queue))
 					Deny(w, r, http.StatusServiceUnavailable, Denial{
 						By: "bandwidth", Reason: "overload", Policy: d.name, Type: quotaExceeded, RetryAfter: queue,
 						Detail:  "the bandwidth " + d.name + " is shared by too many",

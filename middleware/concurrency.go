@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"fmt"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -15,6 +16,8 @@ func buildConcurrency(most int, env Env) (Func, error) {
 	}
 	name := concurrencyName(env)
 	crowd := env.Engines.underWay(name)
+	quoted := sfString(name)
+	item := fmt.Sprintf(`%s;q=%d;qu="concurrent-requests"`, quoted, most)
 	allowed := env.Metrics.limitDecisions.WithLabelValues(name, "allowed")
 	limited := env.Metrics.limitDecisions.WithLabelValues(name, "limited")
 	return func(next http.Handler) http.Handler {
@@ -23,6 +26,8 @@ func buildConcurrency(most int, env Env) (Func, error) {
 				crowd.most.Store(int64(most))
 			}
 			if !enter(&crowd.n, int64(most)) {
+				delete(w.Header(), "Ratelimit") // of other limits: they let it through
+				tellLimit(w.Header(), quoted, item, 0, 1)
 				limited.Inc()
 				env.Metrics.byLimited.get(pair{name, organizationLabel(RecordOf(r.Context()))}).Inc()
 				Deny(w, r, http.StatusServiceUnavailable, Denial{
@@ -32,6 +37,7 @@ func buildConcurrency(most int, env Env) (Func, error) {
 				return
 			}
 			allowed.Inc()
+			tellLimit(w.Header(), quoted, item, int64(most)-crowd.n.Load(), 0)
 			defer crowd.n.Add(-1) // after a panic too
 			next.ServeHTTP(w, r)
 		})

@@ -57,7 +57,7 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 		Limits:  limit.New(limit.Options{}),
 		WAF:     waf.NewManager(waf.Options{Log: o.Log.Named("waf"), Registerer: o.Registerer}),
 		Audit:   audit.New(audit.Options{Log: o.Log.Named("audit"), Registerer: o.Registerer, Share: o.Share}),
-		Load:    newLoad(o.Registerer),
+		Load:    newLoad(o.Registerer, o.Log),
 		Buffers: newBuffers(o.Registerer),
 		Cache:   cache.New(0),
 		cached: prometheus.NewCounterVec(prometheus.CounterOpts{

@@ -3,6 +3,7 @@ package middleware
 import (
 	"encoding/base64"
 	"fmt"
+	"net/http"
 	"strconv"
 
 	"github.com/vazel-gateway/vazel/middleware/limit"
@@ -133,6 +134,21 @@ func (p *plan) appendLeft(b []byte, uses []limit.Use, i int) []byte {
 	b = append(b, ";t="...)
 	b = strconv.AppendInt(b, ceilSeconds(d.Reset), 10)
 	return append(b, p.slots[i].pk...)
+}
+
+// tellLimit adds one more limit to RateLimit-Policy and RateLimit: a bound that is
+// not counted by the second. The policy is an item as it stands in the field.
+func tellLimit(h http.Header, name, policy string, left, reset int64) {
+	item := name + ";r=" + strconv.FormatInt(max(left, 0), 10)
+	if reset > 0 {
+		item += ";t=" + strconv.FormatInt(reset, 10)
+	}
+	for _, f := range [2][2]string{{"Ratelimit-Policy", policy}, {"Ratelimit", item}} {
+		if v := h[f[0]]; len(v) == 1 {
+			f[1] = v[0] + ", " + f[1]
+		}
+		h[f[0]] = []string{f[1]}
+	}
 }
 
 // sfString is a String of RFC 9651 3.3.3. What it can't hold becomes a question

@@ -114,7 +114,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 		connOpen:     gauge("vazel_connections_open", "Open client connections.", "listener", "transport"),
 		connTotal:    counter("vazel_connections_total", "Accepted client connections.", "listener", "transport"),
-		connRejected: counter("vazel_connections_rejected_total", "Client connections closed at once. Reason: per_ip_limit, global_limit, denied_network, network_list_unavailable.", "listener", "reason"),
+		connRejected: counter("vazel_connections_rejected_total", "Client connections closed at once. Reason: per_ip_limit, global_limit, denied_network, network_list_unavailable, descriptors (the process may open no more), memory (in short supply).", "listener", "reason"),
 
 		handshakes:        counter("vazel_tls_handshakes_total", "Completed TLS handshakes.", "listener", "version", "group", "resumed"),
 		handshakeErrors:   counter("vazel_tls_handshake_errors_total", "Failed TLS handshakes. Reason: client_alert (it refused the gateway's certificate, mostly), client_closed, timeout, unsupported_version, no_shared_cipher, bad_signature, no_certificate (none to serve yet), not_tls, proxy_header, other. A bad client certificate is no such error: see vazel_mtls_rejections_total.", "listener", "reason"),

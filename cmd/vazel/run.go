@@ -94,6 +94,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 		return err
 	}
 	tuneMemory(log)
+	signal.Ignore(syscall.SIGXFSZ) // a file that must not grow is an error of writing to it, as on a full disk
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler, collectors.MetricsGC)),

@@ -17,13 +17,13 @@ type reader struct {
 
 const readSize = 4 << 10
 
-var readBuffers = sync.Pool{New: func() any { b := make([]byte, readSize); return &b }}
+var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
 func (b *reader) buffered() int { return b.w - b.r }
 
 func (b *reader) acquire() {
 	if b.buf == nil {
-		b.buf = *readBuffers.Get().(*[]byte)
+		b.buf = readBuffers.Get().(*[readSize]byte)[:]
 		b.r, b.w = 0, 0
 	}
 }
@@ -34,8 +34,7 @@ func (b *reader) release() {
 		return
 	}
 	if len(b.buf) == readSize {
-		buf := b.buf
-		readBuffers.Put(&buf)
+		readBuffers.Put((*[readSize]byte)(b.buf))
 	}
 	b.buf, b.r, b.w = nil, 0, 0
 }
@@ -67,8 +66,7 @@ func (b *reader) fill(limit int) error {
 			grown := make([]byte, min(2*len(b.buf), limit))
 			b.w = copy(grown, b.buf[:b.w])
 			if len(b.buf) == readSize {
-				old := b.buf
-				readBuffers.Put(&old)
+				readBuffers.Put((*[readSize]byte)(b.buf))
 			}
 			b.buf = grown
 		} else {

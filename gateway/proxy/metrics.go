@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -16,24 +17,25 @@ type metrics struct {
 	retries   *prometheus.CounterVec
 	checks    *prometheus.CounterVec
 
-	healthy, circuit, open *prometheus.Desc
+	healthy, circuit, open, age *prometheus.Desc
 
 	mu    sync.Mutex
 	pools []*Pool
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
-	buckets := []float64{.005, .025, .1, .25, .5, 1, 3, 5, 10, 30}
+	buckets := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 	m := &metrics{
 		requests:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_upstream_requests_total", Help: "Attempts to have a request answered by an upstream, by class of status; error if there was no response."}, []string{"upstream", "code_class"}),
 		firstByte: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "vazel_upstream_first_byte_duration_seconds", Help: "Time from sending a request until the upstream's response head was there.", Buckets: buckets, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100}, []string{"upstream"}),
-		connect:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "vazel_upstream_connect_duration_seconds", Help: "Time to connect to a server of the upstream, TLS included.", Buckets: []float64{.001, .01, .1, 1, 5}, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100}, []string{"upstream"}),
+		connect:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "vazel_upstream_connect_duration_seconds", Help: "Time to connect to a server of the upstream, TLS included.", Buckets: buckets, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100}, []string{"upstream"}),
 		errors:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_upstream_errors_total", Help: "Exchanges with an upstream that failed, by reason."}, []string{"upstream", "reason"}),
 		retries:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_upstream_retries_total", Help: "Requests sent again: answered, failed once more, or not sent because the budget was used up."}, []string{"upstream", "result"}),
 		checks:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_upstream_health_checks_total", Help: "Active health checks of a server."}, []string{"upstream", "server", "result"}),
 		healthy:   prometheus.NewDesc("vazel_upstream_server_healthy", "1 if the server is chosen for requests, 0 if checks fail or it is ejected.", []string{"upstream", "server"}, nil),
 		circuit:   prometheus.NewDesc("vazel_upstream_circuit_open", "1 if no server of the upstream can be chosen.", []string{"upstream"}, nil),
 		open:      prometheus.NewDesc("vazel_upstream_connections_open", "HTTP/1.1 connections to servers of the upstream, by state.", []string{"upstream", "state"}, nil),
+		age:       prometheus.NewDesc("vazel_upstream_addresses_age_seconds", "How long ago the upstream's names were last found, the one that was not for the longest. After 600 the addresses of a name are given up.", []string{"upstream"}, nil),
 	}
 	if reg != nil {
 		reg.MustRegister(m.requests, m.firstByte, m.connect, m.errors, m.retries, m.checks, m)
@@ -46,6 +48,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.healthy
 	ch <- m.circuit
 	ch <- m.open
+	ch <- m.age
 }
 
 // Collect implements prometheus.Collector.
@@ -84,6 +87,15 @@ func (p *Pool) collect(m *metrics, ch chan<- prometheus.Metric) {
 		gauge(m.healthy, number(ok), addr)
 	}
 	gauge(m.circuit, number(usable == 0))
+	oldest, named := int64(0), false
+	for _, o := range p.origins {
+		if known := o.known.Load(); known != 0 {
+			oldest, named = max(oldest, at-known), true
+		}
+	}
+	if named {
+		gauge(m.age, time.Duration(oldest).Seconds())
+	}
 	gauge(m.open, float64(active), "active")
 	gauge(m.open, float64(idle), "idle")
 }
