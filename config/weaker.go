@@ -306,16 +306,21 @@ func policyRules(was, is map[string]any) map[string]rule {
 		"bandwidth.down":   raised("the limit is raised", unbounded),
 		"bandwidth.up":     raised("the limit is raised", unbounded),
 		"bandwidth.per":    otherwise,
-		"costs":            because("requests may count less"),
-		"concurrency":      raised("the limit is raised", unbounded),
-		"max_body":         raised("the limit is raised", 0),
-		"timeout":          raised("the limit is raised", 0),
-		"waf.mode":         lowered("inspection is lowered", "block", "detect"),
-		"waf.paranoia":     falls("inspection is lowered", 1),
-		"waf.threshold":    raised("inspection is lowered", 5),
-		"waf.exclude":      added("rules are left out"),
-		"audit":            lowered("fewer audit records are left", "full", "refusals"),
-		"cors.origins":     added("origins may read responses"),
+		"costs": func(old, _ any) string {
+			if old != nil {
+				return "requests may count less"
+			}
+			return ""
+		},
+		"concurrency":   raised("the limit is raised", unbounded),
+		"max_body":      raised("the limit is raised", 0),
+		"timeout":       raised("the limit is raised", 0),
+		"waf.mode":      lowered("inspection is lowered", "block", "detect"),
+		"waf.paranoia":  falls("inspection is lowered", 1),
+		"waf.threshold": raised("inspection is lowered", 5),
+		"waf.exclude":   added("rules are left out"),
+		"audit":         lowered("fewer audit records are left", "full", "refusals"),
+		"cors.origins":  added("origins may read responses"),
 		"websocket": func(_, new any) string {
 			if new == true {
 				return "connections may be upgraded"

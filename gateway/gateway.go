@@ -154,6 +154,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.engines.Limits.Share(shared) // before the former connections are closed
 	g.store.Use(shared)
 	g.snapshot.Store(next)
+	g.engines.Limits.InForce(next.mark)
 	g.networks.Activate(next.addresses)
 	g.certs.Activate(next.certs)
 	g.proxies.Activate(next.pools)

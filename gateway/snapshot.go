@@ -31,6 +31,7 @@ type snapshot struct {
 	addresses *addresses.Book
 	deny      *addresses.Rules // of connections
 	limits    *middleware.LimitList
+	mark      uint64            // limits of this configuration were given after it
 	rights    map[string]uint64 // by organization, "" for nobody: of everything that it may send where identity counts
 }
 
@@ -60,6 +61,7 @@ func (g *Gateway) build(c *config.Config) (*snapshot, error) {
 		listens: map[string]*listen{},
 		rights:  map[string]uint64{},
 		limits:  middleware.NewLimitList(),
+		mark:    g.engines.Limits.Mark(),
 	}
 	for _, p := range c.TrustedProxies {
 		s.trusted = append(s.trusted, p.Prefix)

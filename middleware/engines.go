@@ -165,11 +165,8 @@ func (e *Engines) Bequeath() {
 	}
 }
 
-// How often the use of quotas is noted, and how often that goes to the disk.
-const (
-	quotaNote = 20 * time.Millisecond
-	quotaSave = time.Second
-)
+// quotaSave is how often the use of quotas goes to the disk.
+const quotaSave = time.Second
 
 // Run does the engines' background work until ctx ends.
 func (e *Engines) Run(ctx context.Context) {
@@ -177,18 +174,15 @@ func (e *Engines) Run(ctx context.Context) {
 	defer wg.Wait()
 	wg.Go(func() { e.Load.Run(ctx) })
 	e.loadQuotas()
+	wg.Go(func() { e.Limits.NoteQuotas(ctx) })
 	wg.Go(func() { e.Limits.Run(ctx, e.log, e.lent) })
-	tick, note := time.NewTicker(quotaSave), time.NewTicker(quotaNote)
+	tick := time.NewTicker(quotaSave)
 	defer tick.Stop()
-	defer note.Stop()
 	failing := false
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-note.C:
-			e.Limits.NoteQuotas() // what is wrong with the folder the next save tells
-			continue
 		case <-tick.C:
 		}
 		if jump, followed := e.Limits.KeepTime(); followed {

@@ -43,6 +43,7 @@ type Store struct {
 	now  func() time.Duration
 	seed maphash.Seed
 	seq  atomic.Uint64
+	from atomic.Uint64 // see InForce
 
 	policies atomic.Pointer[[]*Policy] // by id; the first is nil
 
@@ -71,6 +72,7 @@ func New(o Options) *Store {
 		o.Wall = time.Now
 	}
 	s := &Store{now: o.Now, seed: maphash.MakeSeed(), byName: map[string]*Policy{}, calendar: newCalendar(o.Wall, o.Now)}
+	s.kept.notes.wake = make(chan struct{}, 1)
 	s.policies.Store(&[]*Policy{nil})
 	s.shared.init()
 	shards := 1
@@ -264,7 +266,7 @@ func (s *Store) useLocked(uses []Use, places []place, take bool) (bool, error) {
 			}
 		case at.p.period != 0:
 			at.cell.b.level = at.level
-			s.kept.note()
+			s.kept.countedLocked(at.cell)
 			if shared {
 				at.cell.owe(sh, at, now)
 			}
@@ -309,12 +311,13 @@ type Usage struct {
 	Ratio        float64
 }
 
-// Usages describes the configured keys that have something in use.
+// Usages describes the configured keys of policies in force that have something
+// in use.
 func (s *Store) Usages() []Usage {
 	var all []Usage
 	for _, p := range (*s.policies.Load())[1:] {
 		t := p.terms.Load()
-		if t == nil {
+		if t == nil || p.given.Load() <= s.from.Load() {
 			continue
 		}
 		for _, c := range *p.cells.Load() {

@@ -15,7 +15,8 @@ type Policy struct {
 	store  *Store
 	id     uint32
 	name   string
-	period Period // of quotas; 0 for rates
+	period Period        // of quotas; 0 for rates
+	given  atomic.Uint64 // seq of the newest rate that a configuration gave
 
 	terms     atomic.Pointer[terms]
 	cells     atomic.Pointer[[]*cell] // of configured keys, by index; only ever grows
@@ -30,11 +31,12 @@ type Policy struct {
 // of the organizations are the hottest.
 type cell struct {
 	mu     sync.Mutex
+	noted  bool // of quotas: it waits to be written down
 	b      bucket
 	lease  lease
 	policy *Policy
 	name   string
-	_      [24]byte
+	_      [16]byte
 }
 
 // Policy finds or makes the policy of that name. Policies are never forgotten:
@@ -60,8 +62,16 @@ func (s *Store) policy(name string, period Period) *Policy {
 // counts from its first use on, for requests of older configurations too.
 func (p *Policy) Rate(count int64, per time.Duration, burst int64) (Rate, error) {
 	r := Rate{Count: count, Per: per, Burst: burst, seq: p.store.seq.Add(1)}
+	p.given.Store(r.seq)
 	return r, r.check()
 }
+
+// Mark is the present moment in the order in which rates are given.
+func (s *Store) Mark() uint64 { return s.seq.Load() }
+
+// InForce says that only policies that were given a rate after a mark are in
+// force. Others keep what they counted, but Usages is silent about them.
+func (s *Store) InForce(after uint64) { s.from.Store(after) }
 
 // Key is who is counted, and by which policy. Keys come from a Policy.
 type Key struct {

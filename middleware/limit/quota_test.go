@@ -160,7 +160,7 @@ func TestQuotasOfKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	take(t, s, k, r)
-	if err := s.NoteQuotas(); err != nil {
+	if err := s.noteQuotas(); err != nil {
 		t.Fatal(err)
 	}
 	s, _ = newQuotas(t, "2026-11-25 13:00:00", file)

@@ -1,7 +1,6 @@
 package limit
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -19,13 +18,11 @@ import (
 const maxQuotaFile = 64 << 20
 
 // kept is what of quotas outlives the process: one file, replaced whole, beside
-// the one before it. Both are on the disk, which takes time. A third one is
-// written more often and left to the system, so that a process that is killed
-// forgets next to nothing. All carry a checksum. Counts only grow, so of two the
-// higher one is right.
+// the one before it. Both carry a checksum and are on the disk, which takes time.
+// See notes for what is newer.
 type kept struct {
-	dirty    atomic.Bool // against the newest file
-	unsynced atomic.Bool // against the files on the disk
+	unsynced atomic.Bool // something changed since the files were written
+	notes    notes
 
 	saving sync.Mutex
 	path   string // "" keeps nothing
@@ -47,16 +44,25 @@ type quotaEntry struct {
 	Used   int64  `json:"used"`
 }
 
+func newEntry(policy, key string, p Period, b bucket) quotaEntry {
+	start := time.Unix(b.last*86400, 0).UTC().Format(time.DateOnly)
+	if p == Month {
+		start = time.Date(1970, time.Month(b.last+1), 1, 0, 0, 0, 0, time.UTC).Format("2006-01")
+	}
+	return quotaEntry{policy, key, start, b.level / one}
+}
+
 type quotaFile struct {
 	SHA256  string          `json:"sha256"` // of the entries, byte for byte
 	Entries json.RawMessage `json:"entries"`
 }
 
-func (k *kept) note() {
-	if !k.dirty.Load() { // a store would take the cache line from everybody
+// countedLocked notes that a quota was used.
+func (k *kept) countedLocked(c *cell) {
+	if !k.unsynced.Load() { // a store would take the cache line from everybody
 		k.unsynced.Store(true)
-		k.dirty.Store(true)
 	}
+	k.notes.changedLocked(c)
 }
 
 // claim hands over what was used of a quota before the process began.
@@ -77,27 +83,24 @@ func (k *kept) claim(policy, key string, p Period) bucket {
 // added. If the file can't be used, the one before it is, and the error says so; it
 // never keeps the store from counting.
 func (s *Store) LoadQuotas(path string) error {
-	s.kept.saving.Lock()
-	defer s.kept.saving.Unlock()
-	s.kept.path = path
+	s.kept.setPath(path)
 	entries, err := readQuotas(path)
 	if err != nil {
 		var before error
-		if entries, before = readQuotas(path + ".before"); before != nil {
-			if errors.Is(err, fs.ErrNotExist) && errors.Is(before, fs.ErrNotExist) {
-				return nil // the first start
-			}
+		entries, before = readQuotas(path + ".before")
+		switch {
+		case errors.Is(err, fs.ErrNotExist) && errors.Is(before, fs.ErrNotExist):
+			err = nil // the first start, or a first one that was cut short
+		case before != nil:
 			err = fmt.Errorf("what was used of quotas is lost, all of them begin anew: %w", errors.Join(err, before))
-		} else {
+		default:
 			err = fmt.Errorf("quotas go on from the last file but one: %w", err)
 		}
-		if !errors.Is(err, fs.ErrNotExist) {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			os.Rename(path, path+".bad") // for whoever wants to look
 		}
 	}
-	if latest, err := readQuotas(path + ".latest"); err == nil { // else it was torn, or never written
-		entries = append(entries, latest...)
-	}
+	entries = append(entries, readNotes(path+latest)...)
 	former := map[[2]string]keptCount{}
 	for _, e := range entries {
 		id := [2]string{e.Policy, e.Key}
@@ -124,8 +127,8 @@ func (s *Store) addFormer() {
 			if used := before.usedLocked(p.period, today); used > 0 {
 				c.mu.Lock()
 				c.b.level = c.usedLocked(p.period, today) + used
+				s.kept.countedLocked(c)
 				c.mu.Unlock()
-				s.kept.note()
 			}
 		}
 	}
@@ -135,10 +138,18 @@ func (s *Store) addFormer() {
 // on.
 func (s *Store) LeaveQuotas() error {
 	err := s.SaveQuotas()
-	s.kept.saving.Lock()
-	defer s.kept.saving.Unlock()
-	s.kept.path = ""
+	s.kept.setPath("")
 	return err
+}
+
+func (k *kept) setPath(path string) {
+	k.saving.Lock()
+	defer k.saving.Unlock()
+	k.path = path
+	if path != "" {
+		path += latest
+	}
+	k.notes.setPath(path)
 }
 
 // after reports whether c is a later count of the same quota. A quota whose period
@@ -187,36 +198,12 @@ func (s *Store) SaveQuotas() error {
 	k := &s.kept
 	k.saving.Lock()
 	defer k.saving.Unlock()
-	if k.path == "" || !k.unsynced.Swap(false) && !k.dirty.Load() {
+	if k.path == "" || !k.unsynced.Swap(false) {
 		return nil
 	}
-	k.dirty.Store(false)
 	err := k.write(s.quotas())
 	if err != nil {
 		k.unsynced.Store(true) // try again
-		k.dirty.Store(true)
-	}
-	return err
-}
-
-// NoteQuotas is SaveQuotas without the disk: what it keeps outlives the process,
-// but maybe not the machine.
-func (s *Store) NoteQuotas() error {
-	k := &s.kept
-	k.saving.Lock()
-	defer k.saving.Unlock()
-	if k.path == "" || !k.dirty.Swap(false) {
-		return nil
-	}
-	f, err := k.create(k.path+".latest.new", s.quotas())
-	if err == nil {
-		err = f.Close()
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), k.path+".latest")
-	}
-	if err != nil {
-		k.dirty.Store(true)
 	}
 	return err
 }
@@ -226,9 +213,7 @@ func (s *Store) NoteQuotas() error {
 func (s *Store) quotas() []quotaEntry {
 	entries := []quotaEntry{}
 	today := s.calendar.at(int64(s.now()))
-	add := func(policy, key string, p Period, b bucket) {
-		entries = append(entries, quotaEntry{policy, key, p.name(b.last), b.level / one})
-	}
+	add := func(policy, key string, p Period, b bucket) { entries = append(entries, newEntry(policy, key, p, b)) }
 	for _, p := range (*s.policies.Load())[1:] {
 		if p.period == 0 {
 			continue
@@ -253,36 +238,20 @@ func (s *Store) quotas() []quotaEntry {
 	return entries
 }
 
-// create writes the entries to a new file, which the caller closes.
-func (k *kept) create(path string, entries []quotaEntry) (*os.File, error) {
-	list, err := json.Marshal(entries)
-	if err != nil {
-		return nil, err
-	}
-	sum := sha256.Sum256(list)
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "{\"sha256\":%q,\"entries\":%s}\n", hex.EncodeToString(sum[:]), list)
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return nil, err
-	}
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if _, err = f.Write(b.Bytes()); err != nil {
-		f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
 // write replaces the file; the former one stays beside it.
 func (k *kept) write(entries []quotaEntry) error {
-	f, err := k.create(k.path+".new", entries)
+	list, err := json.Marshal(entries)
 	if err != nil {
 		return err
 	}
-	err = f.Sync()
+	sum := sha256.Sum256(list)
+	f, err := createFile(k.path + ".new")
+	if err != nil {
+		return err
+	}
+	if _, err = fmt.Fprintf(f, "{\"sha256\":%q,\"entries\":%s}\n", hex.EncodeToString(sum[:]), list); err == nil {
+		err = f.Sync()
+	}
 	if err2 := f.Close(); err == nil {
 		err = err2
 	}
@@ -301,4 +270,12 @@ func (k *kept) write(entries []quotaEntry) error {
 	}
 	defer d.Close()
 	return d.Sync()
+}
+
+// createFile makes a new file that others can't read, and its folder.
+func createFile(path string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 }

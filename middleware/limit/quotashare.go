@@ -122,7 +122,7 @@ func (a *asking) tell(ctx context.Context, c *cell) {
 		l.debt -= debt
 		if known := used + l.debt; known != c.b.level {
 			c.b.level = known
-			a.kept.note()
+			a.kept.countedLocked(c)
 		}
 		l.known, l.next = max(1, now), now+quotaPace
 		if burst := t.rate.Burst * one; burst-c.b.level < burst/20 && c.b.level < burst {
