@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -101,6 +102,13 @@ func (b *reader) Read(p []byte) (int, error) {
 	n := copy(p, b.buf[b.r:b.w])
 	b.r += n
 	return n, nil
+}
+
+// hasChunk reports whether the end of a chunk and the size of another one are in
+// the buffer. The last chunk is none: its trailers may have to be waited for.
+func (b *reader) hasChunk() bool {
+	p := b.buf[b.r:b.w]
+	return len(p) > 3 && p[2] != '0' && bytes.IndexByte(p[2:min(len(p), maxChunkLine)], '\n') > 0
 }
 
 // line reads up to and including a CRLF, of at most limit bytes, and returns it

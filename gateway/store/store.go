@@ -83,6 +83,17 @@ func (s *Store) Build(set *Settings) (*Client, error) {
 	return c, nil
 }
 
+// Check reports whether the server of set can be used: reached, proven, and
+// written.
+func Check(ctx context.Context, set *Settings) error {
+	c, err := New().Build(set)
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	return c.Set(ctx, c.Key("limit:probe"), 1, time.Minute)
+}
+
 // line is a secret without the end of its line in a file.
 func line(s unit.Secret) string { return strings.TrimRight(s.Reveal(), "\r\n") }
 

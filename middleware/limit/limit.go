@@ -317,7 +317,7 @@ func (s *Store) Usages() []Usage {
 	var all []Usage
 	for _, p := range (*s.policies.Load())[1:] {
 		t := p.terms.Load()
-		if t == nil || p.given.Load() <= s.from.Load() {
+		if from := s.from.Load(); t == nil || from > 0 && p.given.Load() <= from {
 			continue
 		}
 		for _, c := range *p.cells.Load() {
