@@ -40,7 +40,7 @@ var scenarios = []scenario{
 		run: func(e *env, px *proxy, d time.Duration, _ *atomic.Int64) (result, error) {
 			return wrk(px.addr, "/1k", 64, d, "")
 		}},
-	{name: "rate", short: "fixed rate", variant: "base", unit: "request", what: "HTTPS/1.1 keep-alive, 64 connections, fixed rate",
+	{name: "rate", short: "at a fixed rate (2,000/s by default)", variant: "base", unit: "request", what: "HTTPS/1.1 keep-alive, 64 connections, fixed rate",
 		run: func(e *env, px *proxy, d time.Duration, _ *atomic.Int64) (result, error) {
 			return fixedRate(e.pki, px.addr, "/1k", 64, e.rate, d, false)
 		}},
