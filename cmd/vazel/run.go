@@ -115,6 +115,14 @@ func runGateway(ctx context.Context, o runOptions) error {
 	if o.Upgrade {
 		ao.Upgrade, signals[syscall.SIGUSR2] = u.upgrade, u.onSignal
 	}
+	// They are heard before anybody can see that the gateway is ready, and handled
+	// when it runs.
+	heard := map[os.Signal]chan os.Signal{}
+	for sig := range signals {
+		heard[sig] = make(chan os.Signal, 1)
+		signal.Notify(heard[sig], sig)
+		defer signal.Stop(heard[sig])
+	}
 	a, err := begin(o, r, in, ao)
 	if err != nil {
 		in.Failed(err)
@@ -141,10 +149,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for sig, handle := range signals {
-		ch := make(chan os.Signal, 1)
-		signal.Notify(ch, sig)
-		defer signal.Stop(ch)
-		wg.Go(func() { handle(runCtx, ch) })
+		wg.Go(func() { handle(runCtx, heard[sig]) })
 	}
 	wg.Go(func() { returnMemory(runCtx) })
 	if o.Watch {
