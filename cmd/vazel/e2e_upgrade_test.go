@@ -19,10 +19,10 @@ import (
 )
 
 // TestE2EUpgradeUnderLoad builds another version, puts it in the place of the
-// program and has it take over, three times, under load from wrk and h2load, which
+// program and has it take over, three times, under load from wrk and clients of HTTP/2, which
 // are told of each connection and request that fails.
 func TestE2EUpgradeUnderLoad(t *testing.T) {
-	wrk, h2load := need(t, "wrk", "wrk"), need(t, "h2load", "nghttp2-client")
+	wrk := need(t, "wrk", "wrk")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -37,15 +37,17 @@ func TestE2EUpgradeUnderLoad(t *testing.T) {
 		t.Fatal(err)
 	}
 	program := filepath.Join(n.dir, "bin", "vazel")
-	place := func(version string) {
-		t.Helper()
-		if err := os.MkdirAll(filepath.Dir(program), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if out, err := exec.Command("go", "build", "-ldflags", "-X main.version="+version, "-o", program+".new", ".").CombinedOutput(); err != nil {
+	if err := os.MkdirAll(filepath.Dir(program), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 { // before the load, which would make it slow
+		if out, err := exec.Command("go", "build", "-ldflags", fmt.Sprint("-X main.version=", i+1), "-o", fmt.Sprint(program, i+1), ".").CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		if err := os.Rename(program+".new", program); err != nil {
+	}
+	place := func(version string) {
+		t.Helper()
+		if err := os.Rename(program+version, program); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -97,30 +99,19 @@ func TestE2EUpgradeUnderLoad(t *testing.T) {
 	}
 	url := fmt.Sprintf("https://127.0.0.1:%d/", n.https)
 	keep := load(wrk, "-t1", "-c8", "-d12s", url)
-	h2 := load(h2load, "-c2", "-m4", "-D12", "--warm-up-time=0", url)
 	stop, each := make(chan struct{}), make(chan int, 1)
 	once := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: n.roots}}}
 	go func() { // a connection for each request
-		answered := 0
-		for ; ; answered++ {
-			select {
-			case <-stop:
-				each <- answered
-				return
-			default:
-			}
-			resp, err := once.Get(url)
-			if err != nil {
-				t.Errorf("a new connection: %v", err)
-				continue
-			}
-			resp.Body.Close()
-			if resp.StatusCode != 200 {
-				t.Errorf("a new connection: %s", resp.Status)
-			}
-		}
+		each <- repeat(t, once, url, stop)
 	}()
+	// Clients of HTTP/2 that go on elsewhere after GOAWAY, as h2load does not.
+	shared := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: n.roots}}}
+	streams := make(chan int, 8)
+	for range cap(streams) {
+		go func() { streams <- repeat(t, shared, url, stop) }()
+	}
 	for i := range 3 {
+		<-time.After(2 * time.Second) // of load
 		next := fmt.Sprint(i + 2)
 		place(next)
 		start := time.Now()
@@ -133,14 +124,18 @@ func TestE2EUpgradeUnderLoad(t *testing.T) {
 			t.Errorf("version %s answers, want %s", got, next)
 		}
 	}
-	keepOut, h2Out := <-keep, <-h2
+	keepOut := <-keep
 	close(stop)
-	t.Log(keepOut, h2Out, <-each, "connections of one request")
+	h2 := 0
+	for range cap(streams) {
+		h2 += <-streams
+	}
+	t.Log(keepOut, <-each, "connections of one request,", h2, "requests over HTTP/2")
+	if h2 == 0 {
+		t.Error("nothing was asked over HTTP/2")
+	}
 	if strings.Contains(keepOut, "Socket errors") || strings.Contains(keepOut, "Non-2xx") || !strings.Contains(keepOut, "Requests/sec") {
 		t.Error("wrk had failures")
-	}
-	if !regexp.MustCompile(` 0 failed, 0 errored, 0 timeout`).MatchString(h2Out) || !regexp.MustCompile(`[1-9]\d* 2xx, 0 3xx, 0 4xx, 0 5xx`).MatchString(h2Out) {
-		t.Error("h2load had failures")
 	}
 	select {
 	case err := <-ended:
@@ -174,5 +169,28 @@ func TestE2EUnit(t *testing.T) {
 	}
 	if out, err := exec.Command(analyze, args...).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v: %s", err, out)
+	}
+}
+
+// repeat asks until stop, and returns how often. Every request has to be answered.
+func repeat(t *testing.T, c *http.Client, url string, stop <-chan struct{}) (answered int) {
+	for {
+		select {
+		case <-stop:
+			return answered
+		default:
+		}
+		resp, err := c.Get(url)
+		if err != nil {
+			t.Errorf("after %d answers: %v", answered, err)
+			continue
+		}
+		_, err = io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != 200 {
+			t.Errorf("after %d answers: %s, %v", answered, resp.Status, err)
+			continue
+		}
+		answered++
 	}
 }
