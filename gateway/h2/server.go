@@ -13,6 +13,7 @@ import (
 	"crypto/tls"
 	"log"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -90,8 +91,39 @@ func New(o Options) *Server {
 func (s *Server) Serve(ctx context.Context, c *Conn) {
 	c.ctx = ctx
 	c.startTimer() // until the client's first frame
-	s.h2.ServeConn(c, &http2.ServeConnOpts{Context: ctx, BaseConfig: s.base, Handler: s.o.Handler})
+	s.h2.ServeConn(&served{Conn: c}, &http2.ServeConnOpts{Context: ctx, BaseConfig: s.base, Handler: s.o.Handler})
 	c.Close()
+}
+
+// served is a Conn as the server below has it.
+type served struct {
+	*Conn
+	cut atomic.Bool // a read or write failed
+}
+
+func (c *served) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.cut.Store(true)
+	}
+	return n, err
+}
+
+func (c *served) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		c.cut.Store(true)
+	}
+	return n, err
+}
+
+// Close notes a connection that the server gives up without a word: it does so
+// when its answers to the client's errors pile up faster than it writes them.
+func (c *served) Close() error {
+	if !c.cut.Load() && c.silent() {
+		c.goAway(codeEnhanceYourCalm, "frame_flood")
+	}
+	return c.Conn.Close()
 }
 
 // End tells the client to go, and lets requests finish. It returns at once.

@@ -30,6 +30,7 @@ type outgoing struct {
 	by      time.Time
 	last    bool // nothing more is coming, and lastTime counts
 	spoken  bool // the server has written something
+	goAway  bool // a GOAWAY was among it
 
 	head    [headLen]byte
 	have    int // bytes of head
@@ -223,6 +224,9 @@ func (c *Conn) began() {
 			c.frames.Earn(earnSent)
 		}
 	case frameHeaders:
+	case frameGoAway:
+		c.w.goAway = true
+		return
 	default:
 		return
 	}
