@@ -192,5 +192,5 @@ func conditions(o options, defs []*proxyDef, all []sample) string {
 	if busy > 10 {
 		caution = " With so much else to do, latencies say little, and CPU times are higher than on a quiet machine."
 	}
-	return fmt.Sprintf("%s; %s, %d cores, of which other programs took %.0f %%; medians of %d interleaved rounds of %v; %s.%s\n", time.Now().UTC().Format(time.DateOnly), cpu, runtime.NumCPU(), busy, o.rounds, o.dur, strings.Join(versions, ", "), caution)
+	return fmt.Sprintf("%s; %s, %d cores, of which other programs took %.0f %%; medians of %d interleaved rounds of %v; %s.%s\n", time.Now().UTC().Format(time.DateOnly), cpu, runtime.NumCPU(), max(0, busy), o.rounds, o.dur, strings.Join(versions, ", "), caution)
 }
