@@ -133,6 +133,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.engines.Buffers.SetMost(int64(c.Limits.BufferMemory))
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
 	g.observer.Use(logs, next.trusted)
+	g.engines.WAF.Posture(postures(c, g.engines))
 	g.snapshot.Store(next)
 	g.certs.Activate(next.certs)
 	g.proxies.Activate(next.pools)
