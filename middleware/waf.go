@@ -167,8 +167,10 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		// The rules' view is their own, for after a time-out they go on with it
 		// while the request is answered.
 		header := r.Header.Clone()
-		if _, ok := header["Content-Length"]; !ok && len(body.bytes) > 0 {
-			header["Content-Length"] = []string{strconv.Itoa(len(body.bytes))} // what the upstream is told
+		if _, ok := header["Content-Length"]; len(r.TransferEncoding) > 0 {
+			header["Transfer-Encoding"] = r.TransferEncoding
+		} else if !ok && len(body.bytes) > 0 {
+			header["Content-Length"] = []string{strconv.Itoa(len(body.bytes))}
 		}
 		v, err = i.rules.Inspect(&waf.Request{
 			Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header, Body: plain, Decoded: n > len(body.bytes),
@@ -176,6 +178,9 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		}, engine.end)
 	}
 	i.note(rec, v)
+	if e := i.log.Check(zap.DebugLevel, "inspected"); e != nil {
+		e.Write(zap.String("event.id", rec.ID), zap.Int("vazel.inspection.score", v.Score), zap.Ints("vazel.inspection.rules", v.Rules), zap.Error(err))
+	}
 	if i.refused(w, r, rec, v, err) {
 		return
 	}

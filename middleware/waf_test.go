@@ -90,9 +90,9 @@ func TestInspection(t *testing.T) {
 	i := newInspected(t, &WAF{Mode: "block"})
 	form := "application/x-www-form-urlencoded"
 	esc := strings.NewReplacer(" ", "+", "'", "%27").Replace(attack)
-	multi := "multipart/form-data; boundary=b"
+	multi := "multipart/form-data; boundary=----WebKitFormBoundary7MA4YWxkTrZu0gW"
 	part := func(disposition, content string) string {
-		return "--b\r\nContent-Disposition: " + disposition + "\r\n\r\n" + content + "\r\n--b--\r\n"
+		return "------WebKitFormBoundary7MA4YWxkTrZu0gW\r\nContent-Disposition: " + disposition + "\r\n\r\n" + content + "\r\n------WebKitFormBoundary7MA4YWxkTrZu0gW--\r\n"
 	}
 	coded := func(coding, body string) *http.Request {
 		r := post("application/json", body)
@@ -136,11 +136,11 @@ func TestInspection(t *testing.T) {
 		{"deep XML", post("text/xml", strings.Repeat("<a>", 200)+strings.Repeat("</a>", 200)), 400, "inspection_depth"},
 		{"multipart", post(multi, part(`form-data; name="a"`, attack)), 403, "inspection_blocked"},
 		{"plain multipart", post(multi, part(`form-data; name="файл"; filename="Заявление.pdf"`, "%PDF-1.4 \x00\x01")), 299, ""},
-		{"multipart without an end", post(multi, "--b\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx"), 400, "inspection_multipart"},
+		{"multipart without an end", post(multi, "------WebKitFormBoundary7MA4YWxkTrZu0gW\r\nContent-Disposition: form-data; name=\"a\"\r\n\r\nx"), 400, "inspection_multipart"},
 		{"multipart with text before it", post(multi, "x\r\n"+part(`form-data; name="a"`, "x")), 400, "inspection_multipart"},
 		{"multipart with two names", post(multi, part(`form-data; name="a"; name="b"`, "x")), 400, "inspection_multipart"},
 		{"multipart with a second file name", post(multi, part(`form-data; name="a"; filename="a.txt"; filename*=utf-8''a.php`, "x")), 400, "inspection_multipart"},
-		{"multipart in base64", post(multi, "--b\r\nContent-Disposition: form-data; name=\"a\"\r\nContent-Transfer-Encoding: base64\r\n\r\nYQ==\r\n--b--\r\n"), 400, "inspection_multipart"},
+		{"multipart in base64", post(multi, "------WebKitFormBoundary7MA4YWxkTrZu0gW\r\nContent-Disposition: form-data; name=\"a\"\r\nContent-Transfer-Encoding: base64\r\n\r\nYQ==\r\n------WebKitFormBoundary7MA4YWxkTrZu0gW--\r\n"), 400, "inspection_multipart"},
 		{"multipart without boundary", post("multipart/form-data", "x"), 400, "inspection_multipart"},
 		{"multipart with bare line feeds", post(multi, strings.ReplaceAll(part(`form-data; name="a"`, "x"), "\r\n", "\n")), 400, "inspection_multipart"},
 		{"1,101 arguments", get("/?" + strings.Repeat("a=1&", 1100) + "b=2"), 400, "inspection_arguments"},
@@ -178,7 +178,7 @@ func TestDetect(t *testing.T) {
 		"attack": post("application/json", `{"a":"`+attack+`"}`), "not JSON": post("application/json", `{"a"`), "XXE": post("text/xml", `<!DOCTYPE a [<!ENTITY x "y">]><a/>`),
 		"large": post("application/json", strings.Repeat(" ", 9<<20)), "arguments": post("application/x-www-form-urlencoded", strings.Repeat("a=1&", 3000)),
 		"coding":    func() *http.Request { r := post("text/plain", "x"); r.Header.Set("Content-Encoding", "br"); return r }(),
-		"multipart": post("multipart/form-data; boundary=b", "x"),
+		"multipart": post("multipart/form-data; boundary=----WebKitFormBoundary7MA4YWxkTrZu0gW", "x"),
 	} {
 		b, _ := io.ReadAll(r.Body)
 		r.Body = io.NopCloser(bytes.NewReader(b))

@@ -45,7 +45,7 @@ var ErrTimeout = errors.New("inspection took too long")
 const codingRule = 920450
 
 // maxKept is how many rules of one request are noted.
-const maxKept = 32
+const maxKept = 64
 
 // quick is the size of a request from which it is inspected beside its goroutine.
 const quick = 8 << 10
@@ -117,8 +117,8 @@ func (rs *Ruleset) inspect(r *Request) (v Verdict, err error) {
 	}
 	vars := tx.Variables()
 	b, refusal := rs.readBody(r)
-	if b != nil {
-		set(vars.RequestBodyProcessor(), string(b.kind))
+	if k := kindOf(first(r.Header["Content-Type"])); k != kindOther {
+		set(vars.RequestBodyProcessor(), string(k))
 	}
 	tx.ProcessRequestHeaders()
 	rs.manager.metrics.duration.WithLabelValues("request_headers").Observe(time.Since(start).Seconds())
@@ -146,11 +146,15 @@ func (rs *Ruleset) readBody(r *Request) (*body, error) {
 	if len(r.Body) == 0 {
 		return nil, nil
 	}
-	contentType := ""
-	if t := r.Header["Content-Type"]; len(t) > 0 {
-		contentType = t[0]
+	return readBody(first(r.Header["Content-Type"]), r.Body, r.Accept)
+}
+
+// first is the first of a field's values, which is the one that counts.
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
 	}
-	return readBody(contentType, r.Body, r.Accept)
+	return values[0]
 }
 
 // verdict sums up what matched. The score is the Core Rule Set's own.

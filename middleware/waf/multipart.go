@@ -30,7 +30,7 @@ func (b *body) readMultipart(contentType string, raw []byte) error {
 		return badBody(ReasonMultipart, "%s is not inspected", media)
 	}
 	boundary := params["boundary"]
-	if !plainBoundary(boundary) || strings.Count(strings.ToLower(contentType), "boundary") != 1 {
+	if !plainBoundary(boundary) || strings.Contains(strings.ToLower(contentType), "boundary*") {
 		return badBody(ReasonMultipart, "the boundary is missing or unusual")
 	}
 	strict := frames(raw, "--"+boundary)
