@@ -16,6 +16,8 @@ func (t *tree) checkInspection(n *yaml.Node, where string) {
 	for _, a := range wordsOf(accept) {
 		t.oneOf(a, "waf.accept", middleware.AcceptWords()...)
 	}
+	_, screen := get(n, "screen")
+	t.oneOf(screen, "waf.screen", "auto", "off")
 	own := map[int]bool{} // rules of the operator's own
 	_, file := get(n, "rules")
 	if file != nil && file.Kind == yaml.ScalarNode && file.Value != "" {

@@ -303,6 +303,7 @@ func (c *crsTest) verdict(rules []int) string {
 // TestCRS sends the Core Rule Set's regression tests through a gateway. A test
 // either has the result that it expects, or stands in testdata/crs-deviations.txt
 // with the reason: that of a stricter refusal, or a word that is explained there.
+// With the screen, which is on by default, the same rules match as without.
 func TestCRS(t *testing.T) {
 	suite := crsSuite(t)
 	listed := crsDeviations(t)
@@ -310,12 +311,15 @@ func TestCRS(t *testing.T) {
 	for shard := range shards {
 		t.Run(fmt.Sprint(shard), func(t *testing.T) {
 			t.Parallel()
-			n := newCRSNode(t, suite, "")
+			n, alone := newCRSNode(t, suite, ""), newCRSNode(t, suite, ", screen: \"off\"")
 			for i := shard; i < len(suite); i += shards {
 				c := &suite[i]
 				var got crsResult
 				for _, in := range c.in {
 					got = n.send(&in)
+					if plain := alone.send(&in); !slices.Equal(got.rules, plain.rules) {
+						t.Errorf("%s: %v with the screen, %v without", c.name, got.rules, plain.rules)
+					}
 				}
 				want, deviates := listed[c.name]
 				v := c.verdict(got.rules)

@@ -28,6 +28,8 @@ type WAF struct {
 	Rules string `yaml:"rules"`
 	// Accept lists constructs of XML that are refused otherwise, for many parsers fetch files or URLs by them: doctype, schema_location (of other than standards' schemas) and xinclude.
 	Accept unit.List `yaml:"accept"`
+	// Screen is auto (rules that can't match are found beforehand and not tried) or off, which costs several times the CPU and finds the same. Default: auto.
+	Screen string `yaml:"screen"`
 
 	// RulesText is what Rules holds, for Build reads no files.
 	RulesText string `yaml:"-"`
@@ -59,7 +61,7 @@ func AcceptWords() []string { return []string{"doctype", "schema_location", "xin
 
 // settings are those of the rule set.
 func (p *WAF) settings() waf.Settings {
-	s := waf.Settings{Paranoia: max(1, p.Paranoia), Threshold: p.Threshold, Custom: p.RulesText}
+	s := waf.Settings{Paranoia: max(1, p.Paranoia), Threshold: p.Threshold, Custom: p.RulesText, NoScreen: p.Screen == "off"}
 	if s.Threshold == 0 {
 		s.Threshold = 5
 	}

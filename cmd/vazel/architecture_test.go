@@ -26,6 +26,7 @@ var layers = [][]string{
 	{"gateway/proxy"},
 	{"middleware"},
 	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache"},
+	{"middleware/waf/screen"},
 	{"certs", "dashboards"},
 	{"config/unit", "gateway/freeport"},
 }
@@ -39,6 +40,7 @@ var doors = map[string][]string{
 	"golang.org/x/net/http2":                                  {"gateway/h2", "gateway"},
 	"github.com/corazawaf/coraza/v3":                          {"middleware/waf"},
 	"github.com/corazawaf/coraza-coreruleset":                 {"middleware/waf"},
+	"github.com/corazawaf/libinjection-go":                    {"middleware/waf"},
 	"github.com/miekg/dns":                                    {"certs"},
 	"go.yaml.in/yaml":                                         {"config"},
 	"github.com/andybalholm/brotli":                           {"middleware"},

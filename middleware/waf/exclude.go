@@ -26,6 +26,7 @@ type Exclusions struct {
 
 type exclusion struct {
 	rules         []int
+	emptied       []int // rules that stay, with nothing to look at
 	paths         []string
 	organizations []string
 	targets       []target // none: the whole rule
@@ -80,9 +81,27 @@ func (rs *Ruleset) Exclusions(list []Exclusion) (*Exclusions, error) {
 			variables.MultipartPartHeaders, variables.MultipartFilename, variables.MultipartName)
 		add(x.Header, variables.RequestHeaders, variables.RequestHeadersNames)
 		add(x.Cookie, variables.RequestCookies, variables.RequestCookiesNames)
+		if len(e.targets) == 0 {
+			all := e.rules
+			e.rules = nil
+			for _, id := range all {
+				if rs.kept[id] {
+					e.emptied = append(e.emptied, id)
+				} else {
+					e.rules = append(e.rules, id)
+				}
+			}
+		}
 		out.list = append(out.list, e)
 	}
 	return out, nil
+}
+
+// collections are those that rules look for attacks in.
+var collections = []variables.RuleVariable{
+	variables.Args, variables.ArgsGet, variables.ArgsPost, variables.ArgsNames, variables.ArgsGetNames, variables.ArgsPostNames, variables.RequestHeaders,
+	variables.RequestHeadersNames, variables.RequestCookies, variables.RequestCookiesNames, variables.RequestURI, variables.RequestURIRaw, variables.RequestFilename,
+	variables.RequestBasename, variables.RequestLine, variables.RequestBody, variables.QueryString, variables.XML, variables.Files, variables.FilesNames, variables.MultipartPartHeaders,
 }
 
 // wildcard is the pattern of a name with stars. The engine compares names in
@@ -100,6 +119,11 @@ func (x *Exclusions) apply(tx remover, path, organization string) {
 		if len(e.paths) > 0 && !slices.ContainsFunc(e.paths, func(p string) bool { return below(path, p) }) ||
 			len(e.organizations) > 0 && (organization == "" || !slices.Contains(e.organizations, organization)) {
 			continue
+		}
+		for _, id := range e.emptied {
+			for _, v := range collections {
+				tx.RemoveRuleTargetByID(id, v, "", nil)
+			}
 		}
 		for _, id := range e.rules {
 			if len(e.targets) == 0 {

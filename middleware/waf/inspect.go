@@ -35,6 +35,8 @@ type Verdict struct {
 	Rules    []int
 	Category string // of the first rule that scored
 	Matches  []Match
+
+	all []int // every rule that matched, for comparing
 }
 
 // ErrTimeout is returned where inspection takes too long.
@@ -95,9 +97,21 @@ type transaction interface {
 func (rs *Ruleset) inspect(r *Request) (v Verdict, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic in the rule engine: %v", p)
+			v, err = Verdict{}, fmt.Errorf("panic in the rule engine: %v", p)
 		}
 	}()
+	s := rs.screened
+	switch {
+	case s == nil || s.off.Load():
+		return rs.run(r, nil)
+	case s.counter.Add(1)%shadowEvery == 0:
+		return rs.shadow(r)
+	}
+	return rs.run(r, s)
+}
+
+// run runs the rules, but those that s leaves out.
+func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	start := time.Now()
 	tx := rs.waf.NewTransaction().(transaction)
 	defer tx.Close()
@@ -120,11 +134,17 @@ func (rs *Ruleset) inspect(r *Request) (v Verdict, err error) {
 	if k := kindOf(first(r.Header["Content-Type"])); k != kindOther {
 		set(vars.RequestBodyProcessor(), string(k))
 	}
+	if s != nil {
+		s.leaveOut(tx, 1)
+	}
 	tx.ProcessRequestHeaders()
 	rs.manager.metrics.duration.WithLabelValues("request_headers").Observe(time.Since(start).Seconds())
 	if b != nil {
 		start = time.Now()
 		b.fill(vars)
+	}
+	if s != nil {
+		s.leaveOut(tx, 2)
 	}
 	if _, err := tx.ProcessRequestBody(); err != nil {
 		return v, fmt.Errorf("inspection: %w", err)
@@ -162,6 +182,7 @@ func (rs *Ruleset) verdict(tx transaction) (v Verdict) {
 	v.Score = number(tx.Variables().TX(), "blocking_inbound_anomaly_score")
 	for _, m := range tx.MatchedRules() {
 		id := m.Rule().ID()
+		v.all = append(v.all, id)
 		custom := customRule(id)
 		if !attackRule(id) && !custom {
 			continue

@@ -22,6 +22,8 @@ type metrics struct {
 	rules      *prometheus.GaugeVec
 	exclusions *prometheus.GaugeVec
 	info       *prometheus.GaugeVec
+	shadowed   prometheus.Counter
+	disagreed  prometheus.Counter
 
 	mu    sync.Mutex
 	known map[int]string // rules with series of their own
@@ -44,9 +46,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		rules:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_inspection_rules", Help: "Rules of a compiled rule set."}, []string{"ruleset"}),
 		exclusions: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_inspection_exclusions", Help: "Exclusions of all routes that use a rule set."}, []string{"ruleset"}),
 		info:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_inspection_ruleset_info", Help: "The version of the Core Rule Set."}, []string{"ruleset", "version"}),
+		shadowed:   prometheus.NewCounter(prometheus.CounterOpts{Name: "vazel_inspection_screen_checks_total", Help: "Requests that were inspected without the screen as well."}),
+		disagreed:  prometheus.NewCounter(prometheus.CounterOpts{Name: "vazel_inspection_screen_disagreements_total", Help: "Checks in which the screen had left out a rule that matches. Anything but 0 is a bug."}),
 		known:      map[int]string{},
 	}
-	reg.MustRegister(m.duration, m.requests, m.blocked, m.hits, m.score, m.truncated, m.mode, m.rules, m.exclusions, m.info)
+	reg.MustRegister(m.duration, m.requests, m.blocked, m.hits, m.score, m.truncated, m.mode, m.rules, m.exclusions, m.info, m.shadowed, m.disagreed)
 	return m
 }
 

@@ -6,7 +6,9 @@ package waf
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 
@@ -32,6 +34,7 @@ const (
 type Settings struct {
 	Paranoia, Threshold int
 	Custom              string // further rules, in SecLang
+	NoScreen            bool   // every rule is tried on every request
 }
 
 // Options is what a Manager needs from the process.
@@ -64,6 +67,8 @@ type Ruleset struct {
 	manager  *Manager
 	rules    map[int]types.RuleMetadata
 	order    []types.RuleMetadata
+	kept     map[int]bool // rules that may not be removed: see counted
+	screened *screened    // nil: none
 }
 
 // Ruleset compiles the rules for s, or finds them compiled.
@@ -85,9 +90,39 @@ func (m *Manager) Ruleset(s Settings) (*Ruleset, error) {
 		return nil, fmt.Errorf("rules can't be compiled: %w", err)
 	}
 	r.waf = w
+	r.kept = counted(r.order)
+	if !s.NoScreen {
+		r.screened = newScreened(r)
+	}
 	m.sets[s] = r
 	m.metrics.compiled(m.name(r), r)
 	return r, nil
+}
+
+var skips = regexp.MustCompile(`[",\s]skip:'?(\d+)`)
+
+// counted are the rules that other rules skip by their number. If one of them
+// were removed, the engine would skip the next rule in its place, and that may
+// be the one that ends a level of paranoia.
+func counted(order []types.RuleMetadata) map[int]bool {
+	out := map[int]bool{}
+	for i, r := range order {
+		m := skips.FindStringSubmatch(r.Raw())
+		if m == nil {
+			continue
+		}
+		n, _ := strconv.Atoi(m[1])
+		for _, next := range order[i+1:] {
+			if n == 0 {
+				break
+			}
+			if next.Phase() == r.Phase() {
+				out[next.ID()] = true
+				n--
+			}
+		}
+	}
+	return out
 }
 
 // name is a rule set's label: what it was compiled for.
@@ -95,6 +130,9 @@ func (m *Manager) name(r *Ruleset) string {
 	name := fmt.Sprintf("crs-%d-%d", r.settings.Paranoia, r.settings.Threshold)
 	if r.settings.Custom != "" {
 		name += "-custom"
+	}
+	if r.settings.NoScreen {
+		name += "-unscreened"
 	}
 	return name
 }
