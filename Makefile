@@ -9,10 +9,10 @@ HTTP_PORT  ?= 8080
 ADMIN_PORT ?= 9180
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fips bench bench-go fuzz e2e generate dist clean
+.PHONY: help run build test check fips bench bench-docs bench-go fuzz e2e generate dashboards dist clean
 
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 	@echo '  Ports of "make run": HTTPS_PORT=$(HTTPS_PORT) HTTP_PORT=$(HTTP_PORT) ADMIN_PORT=$(ADMIN_PORT)'
 
 build: ## build bin/vazel
@@ -26,10 +26,10 @@ test: ## run the tests
 
 check: ## everything that CI runs: format, vet, staticcheck, generated files, race, fuzzing, end to end
 	@echo '== format'; out=$$(gofmt -l .); test -z "$$out" || { echo "gofmt would change:"; echo "$$out"; exit 1; }
-	@echo '== vet'; $(GO) vet ./... && $(GO) vet -tags e2e ./...
+	@echo '== vet'; $(GO) vet ./... && $(GO) vet -tags e2e ./... && cd deploy/bench && $(GO) vet . && $(GO) test .
 	@echo '== staticcheck'; $(GO) tool $(TOOLS) staticcheck ./...
 	@echo '== modules'; $(GO) mod tidy -diff
-	@echo '== generated files'; $(MAKE) -s generate && git diff --exit-code -- config docs || { echo 'generated files are stale: commit the result of make generate'; exit 1; }
+	@echo '== generated files'; $(MAKE) -s generate && git diff --exit-code -- config docs dashboards || { echo 'generated files are stale: commit the result of make generate'; exit 1; }
 	@echo '== tests with race detector'; $(GO) test -race ./...
 	@echo '== the same requests against the standard HTTP/1.1 server'; VAZEL_TEST_HTTP1=standard $(GO) test ./gateway
 	@echo '== FIPS 140-3'; $(MAKE) -s fips
@@ -51,20 +51,31 @@ fuzz: ## fuzz each target for FUZZ (5s)
 	      || { cat "$$out"; exit 1; }; \
 	  done; done
 
-e2e: ## run the program against real components (nginx, MapServer, testssl.sh, Chromium, OpenSSL, wrk, h2load, h2spec, curl)
+e2e: ## run the program against real components (nginx, MapServer, testssl.sh, Chromium, OpenSSL, Prometheus, wrk, h2load, h2spec, curl)
 	$(GO) test -tags e2e -count=1 -run E2E -timeout 15m ./cmd/vazel
 
-bench: build ## compare with nginx, HAProxy and, if installed, Caddy (some minutes); BENCH='-scenarios h1' is passed on
-	deploy/bench/run.sh -rounds 2 -dur 2s $(BENCH)
+bench: build ## compare with nginx, HAProxy and, if installed, Caddy and Traefik (a quarter of an hour), into bin/bench.md; BENCH='-scenarios h1' is passed on
+	deploy/bench/run.sh -rounds 2 -dur 2s -md ../../bin/bench.md $(BENCH)
+
+bench-docs: build ## measure with care and put the results into README.md and docs/performance.md (an hour on a quiet machine)
+	$(GO) test -run '^$$' -bench '^BenchmarkRequest$$' -benchmem -benchtime 20000x -count 5 ./gateway > bin/chain.txt
+	deploy/bench/run.sh -rounds 5 -dur 3s -md ../../bin/bench.md -chain ../../bin/chain.txt -docs ../.. $(BENCH)
 
 bench-go: ## Go benchmarks: the whole chain against a bare reverse proxy, and the parts
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
-generate: ## write generated files: documentation of settings, manual, schema
+generate: dashboards ## write generated files: documentation of settings, manual, schema, dashboards
 	cd config && $(GO) generate .
 	mkdir -p docs
 	$(GO) run ./cmd/vazel manual > docs/configuration.md
 	$(GO) run ./cmd/vazel schema > docs/vazel.schema.json
+
+# Grafana's builders come by npm, as package-lock.json has them.
+dashboards/generate/node_modules: dashboards/generate/package-lock.json
+	cd dashboards/generate && npm ci --no-audit --no-fund --silent && touch node_modules
+
+dashboards: dashboards/generate/node_modules ## write the dashboards of Grafana (needs Node.js)
+	cd dashboards/generate && npm run --silent generate
 
 dist: ## static binaries with checksums in dist/
 	rm -rf dist && mkdir -p dist
@@ -73,4 +84,4 @@ dist: ## static binaries with checksums in dist/
 	cd dist && sha256sum * > SHA256SUMS
 
 clean: ## remove what was built
-	rm -rf bin dist .dev
+	rm -rf bin dist .dev dashboards/generate/node_modules

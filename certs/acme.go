@@ -130,12 +130,9 @@ func (a *acmeManager) start(c ACME) (*acmeRun, error) {
 	if err != nil {
 		return nil, err
 	}
-	storage := c.Storage
-	if storage == "" {
-		storage = filepath.Join(a.m.stateDir, "acme")
-	}
-	if err := privateFolder(storage); err != nil { // each attempt to obtain something will say more
-		a.m.log.Warn("the folder of tls.acme.storage can't be made private", zap.Error(err))
+	storage, err := a.storage(&c)
+	if err != nil {
+		return nil, err
 	}
 	ports, err := holdPort()
 	if err != nil {
@@ -159,7 +156,7 @@ func (a *acmeManager) start(c ACME) (*acmeRun, error) {
 	})
 	config := func() *certmagic.Config {
 		return certmagic.New(r.cache, certmagic.Config{
-			Storage: &certmagic.FileStorage{Path: storage},
+			Storage: storage,
 			OCSP:    certmagic.OCSPConfig{DisableStapling: true}, // done by staples, for all certificates alike
 			Logger:  log,
 			OnEvent: a.note,
@@ -188,6 +185,21 @@ func (a *acmeManager) start(c ACME) (*acmeRun, error) {
 		r.dns.Issuers = []certmagic.Issuer{certmagic.NewACMEIssuer(r.dns, issuer)}
 	}
 	return r, nil
+}
+
+// storage is where accounts and certificates are kept.
+func (a *acmeManager) storage(c *ACME) (certmagic.Storage, error) {
+	if c.Storage == StorageRedis {
+		return newSharedStorage(a.m.store, c.StorageKey.Reveal(), a.m.log)
+	}
+	folder := c.Storage
+	if folder == "" {
+		folder = filepath.Join(a.m.stateDir, "acme")
+	}
+	if err := privateFolder(folder); err != nil { // each attempt to obtain something will say more
+		a.m.log.Warn("the folder of tls.acme.storage can't be made private", zap.Error(err))
+	}
+	return &certmagic.FileStorage{Path: folder}, nil
 }
 
 // privateFolder makes a folder that only this user can look into, or makes an

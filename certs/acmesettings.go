@@ -38,6 +38,16 @@ func (c *ACME) Problems() (l []Problem) {
 	} else if key, err := base64.RawURLEncoding.DecodeString(eabKey(c)); err != nil || len(key) == 0 && c.EAB.KeyID != "" {
 		bad("eab", "tls.acme.eab: the key that %s refers to is not in base64url", c.EAB.HMACKey)
 	}
+	switch {
+	case c.Storage == StorageRedis:
+		if _, err := sealKeys(c.StorageKey.Reveal()); c.StorageKey.IsZero() {
+			bad("storage", "tls.acme.storage: redis needs tls.acme.storage_key, for private keys are not kept there in the clear")
+		} else if err != nil {
+			bad("storage_key", "tls.acme.storage_key: %w", err)
+		}
+	case !c.StorageKey.IsZero():
+		bad("storage_key", "tls.acme.storage_key is of no use without storage: redis")
+	}
 	for i, name := range c.Challenges {
 		switch {
 		case name != challengeHTTP && name != challengeALPN && name != challengeDNS:

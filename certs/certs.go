@@ -133,8 +133,10 @@ type ACME struct {
 	Challenges []string `yaml:"challenges"`
 	// DNS is how dns-01 writes its records.
 	DNS *ACMEDNS `yaml:"dns"`
-	// Storage is the folder of accounts and certificates, which several nodes may share: one of them renews, all of them serve. Default: acme below $STATE_DIRECTORY, or below the configuration's folder.
+	// Storage is the folder of accounts and certificates, which several nodes may share: one of them renews, all of them serve. The word redis stands for the server of store, where they lie encrypted with storage_key. Default: acme below $STATE_DIRECTORY, or below the configuration's folder.
 	Storage string `yaml:"storage"`
+	// StorageKey refers to the keys that encrypt what storage: redis keeps, as ${file:PATH} or ${env:NAME}: one AES-256 key of 32 bytes in base64 a line. The first encrypts, all decrypt, so a new key is put in front of the former one, on every node before the first one is removed. All nodes need the same. A systemd credential is a file below /run/credentials.
+	StorageKey unit.Secret `yaml:"storage_key"`
 }
 
 // ACMEDNS is how the record of a DNS-01 challenge comes into the zone.

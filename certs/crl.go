@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -16,6 +15,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"github.com/vazel-gateway/vazel/certs/fetch"
 )
 
 const (
@@ -27,10 +28,10 @@ const (
 // lists are the revocation lists of the process.
 type lists struct {
 	manager  *Manager
-	fetcher  *fetcher
+	fetcher  *fetch.Client
 	fetches  *prometheus.CounterVec
 	unknown  *prometheus.CounterVec
-	crew     *crew[*list]
+	crew     *fetch.Crew[*list]
 	fetching chan struct{} // each may hold a list of maxCRL
 
 	mu  sync.Mutex
@@ -39,7 +40,7 @@ type lists struct {
 
 func newLists(m *Manager) *lists {
 	return &lists{
-		manager: m, fetcher: newFetcher(), all: map[string]*list{}, crew: newCrew[*list](), fetching: make(chan struct{}, 4),
+		manager: m, fetcher: fetch.NewClient(), all: map[string]*list{}, crew: fetch.NewCrew[*list](), fetching: make(chan struct{}, 4),
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_revocation_list_fetches_total", Help: "Attempts to get a revocation list, by result."}, []string{"ca", "result"}),
 		unknown: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_revocation_status_unknown_total", Help: "Certificates of an organization that were judged without fresh revocation information, by outcome (admitted, refused)."}, []string{"ca", "outcome"}),
 	}
@@ -255,11 +256,11 @@ func (ls *lists) use(s *Set) {
 			continue
 		}
 		if l.config.File != "" || l.state.Load() == nil {
-			nudge(l.again)
+			fetch.Nudge(l.again)
 		}
 	}
 	ls.mu.Unlock()
-	ls.crew.use(active)
+	ls.crew.Use(active)
 }
 
 // follow looks at the source of a list again and again.
@@ -323,14 +324,14 @@ func (ls *lists) refresh(ctx context.Context, l *list) {
 		l.fault = err.Error()
 		l.tries++
 		if l.config.URL != "" {
-			wait = backoff(l.tries)
+			wait = fetch.Backoff(l.tries)
 		}
 	case s == nil: // the file did not change
 		l.fault, l.tries = "", 0
 	default:
 		ls.fetches.WithLabelValues(l.name, "success").Inc()
 		l.state.Store(s)
-		if err := writeWhole(l.keep(s.issuer), raw); err != nil {
+		if err := fetch.WriteWhole(l.keep(s.issuer), raw); err != nil {
 			ls.manager.log.Warn("revocation list could not be kept on disk", zap.String("organization", l.name), zap.Error(err))
 		}
 		l.fault = ""
@@ -342,14 +343,14 @@ func (ls *lists) refresh(ctx context.Context, l *list) {
 			if m := l.config.MaxAge.Std(); m > 0 {
 				wait = min(wait, m/4)
 			}
-			wait = max(wait, 10*time.Second, backoff(l.tries))
+			wait = max(wait, 10*time.Second, fetch.Backoff(l.tries))
 		}
 		if former == nil || (l.stale(former, now) == "") != (l.stale(s, now) == "") || !s.same(former) {
 			ls.manager.log.Info("revocation list in force", zap.String("organization", l.name), zap.String("issuer", plain(s.issuer.Subject.String())), zap.Int("entries", s.revoked.len()), zap.Time("next_update", s.next), zap.String("stale", l.stale(s, now)))
 			ls.manager.trustChanged(ls.manager.judgedBy(l, nil)...)
 		}
 	}
-	l.next = now.Add(jitter(wait))
+	l.next = now.Add(fetch.Jitter(wait))
 }
 
 // inForce says what counts while a list can't be renewed.
@@ -362,17 +363,6 @@ func (l *list) inForce(s *listState, now time.Time) string {
 	}
 	return "fresh until " + l.staleFrom(s).UTC().Format(time.RFC3339)
 }
-
-// backoff is how long to wait after so many failures: 2 s, 4 s, up to 5 minutes.
-func backoff(tries int) time.Duration {
-	if tries == 0 {
-		return 0
-	}
-	return min(time.Duration(1<<min(tries, 9))*time.Second, 5*time.Minute)
-}
-
-// jitter spreads a tenth around d, so that many nodes don't ask at once.
-func jitter(d time.Duration) time.Duration { return d*9/10 + rand.N(d/5+1) }
 
 // get reads the file, if it changed, or fetches the URL.
 func (ls *lists) get(ctx context.Context, l *list) (*listState, []byte, error) {
@@ -398,35 +388,10 @@ func (ls *lists) get(ctx context.Context, l *list) (*listState, []byte, error) {
 	}
 	bounded, cancel := context.WithTimeout(ctx, crlTimeout)
 	defer cancel()
-	b, err := ls.fetcher.get(bounded, l.config.URL, maxCRL)
+	b, err := ls.fetcher.Get(bounded, l.config.URL, maxCRL)
 	if err != nil {
 		return nil, nil, err
 	}
 	s, err := l.parse(b, time.Now())
 	return s, b, err
-}
-
-// writeWhole writes a file so that no reader ever sees half of it.
-func writeWhole(path string, b []byte) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-		return err
-	}
-	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(b)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err2 := f.Close(); err == nil {
-		err = err2
-	}
-	if err == nil {
-		err = os.Rename(f.Name(), path)
-	}
-	if err != nil {
-		os.Remove(f.Name())
-	}
-	return err
 }

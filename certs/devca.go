@@ -17,6 +17,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/vazel-gateway/vazel/certs/fetch"
 )
 
 // DevCA is a certification authority for development and tests. Nothing real
@@ -189,7 +191,7 @@ func (ca *DevCA) Revoke(file string, revoked ...*x509.Certificate) error {
 	if err != nil {
 		return err
 	}
-	if err := writeWhole(file, list); err != nil {
+	if err := fetch.WriteWhole(file, list); err != nil {
 		return err
 	}
 	return os.Chmod(file, 0o644)

@@ -122,7 +122,9 @@ func (s *Set) identify(cs *tls.ConnectionState, now time.Time, last bool) (Ident
 			if c, err = path.verify(o.pool, now, o.usage); err != nil {
 				continue
 			}
-			s.chains.put(chainKey{sent, o}, c, cs.PeerCertificates, now)
+			if !s.manager.clock.behind.Load() { // what a wrong clock calls good is not kept
+				s.chains.put(chainKey{sent, o}, c, cs.PeerCertificates, now)
+			}
 		}
 		if proven != nil {
 			return refuse(BadCertificate, fmt.Sprintf("the certificate proves two organizations: %s and %s", proven.key, o.key))

@@ -10,12 +10,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"github.com/vazel-gateway/vazel/gateway/store"
 )
 
 // Options is what a Manager needs from the process.
 type Options struct {
 	Log        *zap.Logger
 	Registerer prometheus.Registerer // for the metrics of certificates and revocation
+	Store      *store.Store          // shared with other nodes; used if tls.acme.storage says so
 	StateDir   string                // for ACME storage, staples and revocation lists; made if absent
 }
 
@@ -24,12 +27,14 @@ type Options struct {
 type Manager struct {
 	log        *zap.Logger
 	stateDir   string
+	store      *store.Store
 	tickets    *tickets
 	acme       *acmeManager
 	staples    *staples
 	lists      *lists
 	seen       *seen
 	responders *responders
+	clock      *clock
 	active     atomic.Pointer[Set]
 	epoch      atomic.Uint64 // grows when answers of Identify may have changed
 	generation atomic.Uint64 // of session tickets; grows when a change of trust is known
@@ -40,13 +45,13 @@ type Manager struct {
 
 // NewManager makes a Manager. It starts nothing.
 func NewManager(o Options) *Manager {
-	m := &Manager{log: o.Log, stateDir: o.StateDir, tickets: newTickets()}
+	m := &Manager{log: o.Log, stateDir: o.StateDir, store: o.Store, tickets: newTickets(), clock: newClock()}
 	m.acme = newACME(m)
 	m.staples = newStaples(m)
 	m.lists = newLists(m)
 	m.seen = newSeen(o.Log, o.StateDir)
 	m.responders = newResponders(m)
-	o.Registerer.MustRegister(newCollector(m))
+	o.Registerer.MustRegister(newCollector(m), m.clock)
 	return m
 }
 
@@ -99,8 +104,8 @@ func (m *Manager) judgedBy(l *list, r *responder) (keys []string) {
 // time alone changes, and turns session ticket keys over.
 func (m *Manager) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
-	wg.Go(func() { m.lists.crew.run(ctx, m.lists.follow) })
-	wg.Go(func() { m.responders.crew.run(ctx, m.responders.follow) })
+	wg.Go(func() { m.lists.crew.Run(ctx, m.lists.follow) })
+	wg.Go(func() { m.responders.crew.Run(ctx, m.responders.follow) })
 	wg.Go(func() { m.watchTime(ctx) })
 	wg.Go(func() { m.turnTickets(ctx) })
 	wg.Go(func() { m.seen.run(ctx) })
@@ -111,7 +116,8 @@ func (m *Manager) Run(ctx context.Context) error {
 }
 
 // watchTime notices the moments at which answers of Identify change by
-// themselves: an agreement ends, a list becomes stale, its grace is over.
+// themselves: an agreement ends, a list becomes stale, its grace is over, the clock
+// is set.
 func (m *Manager) watchTime(ctx context.Context) {
 	tick := time.NewTicker(250 * time.Millisecond)
 	defer tick.Stop()
@@ -122,7 +128,9 @@ func (m *Manager) watchTime(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		now := time.Now().Round(0) // validity is a matter of the wall clock
+		now := time.Now()
+		m.clockSet(m.clock.look(now))
+		now = now.Round(0) // validity is a matter of the wall clock
 		var changed []string
 		if s := m.active.Load(); s != nil {
 			for _, o := range s.organizations {
@@ -139,6 +147,20 @@ func (m *Manager) watchTime(ctx context.Context) {
 			m.trustChanged(changed...)
 		}
 	}
+}
+
+// clockSet makes every identity be proven anew by the clock as it is now, and keeps
+// what is proven by a clock that went back for no longer than a request.
+func (m *Manager) clockSet(by time.Duration) {
+	switch {
+	case by == 0:
+		return
+	case by < 0:
+		m.log.Error("the wall clock was set back: certificates and revocation lists may count as valid that are not; look at what sets the clock", zap.Duration("by", by))
+	default:
+		m.log.Warn("the wall clock was set forward", zap.Duration("by", by))
+	}
+	m.trustChanged()
 }
 
 // Config is what a Set is made from. Paths are absolute.

@@ -15,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ocsp"
+
+	"github.com/vazel-gateway/vazel/certs/fetch"
 )
 
 const (
@@ -30,9 +32,9 @@ const (
 // responders are the OCSP responders of the process.
 type responders struct {
 	manager  *Manager
-	fetcher  *fetcher
+	fetcher  *fetch.Client
 	requests *prometheus.CounterVec
-	crew     *crew[*responder]
+	crew     *fetch.Crew[*responder]
 
 	mu  sync.Mutex
 	all map[string]*responder
@@ -40,7 +42,7 @@ type responders struct {
 
 func newResponders(m *Manager) *responders {
 	return &responders{
-		manager: m, fetcher: m.lists.fetcher, crew: newCrew[*responder](), all: map[string]*responder{},
+		manager: m, fetcher: m.lists.fetcher, crew: fetch.NewCrew[*responder](), all: map[string]*responder{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_ocsp_requests_total", Help: "Questions to OCSP responders for the status of client certificates, by result (good, revoked, unknown, invalid, failure)."}, []string{"ca", "result"}),
 	}
 }
@@ -116,7 +118,7 @@ func (rs *responders) use(s *Set) {
 		}
 	}
 	rs.mu.Unlock()
-	rs.crew.use(active)
+	rs.crew.Use(active)
 }
 
 // status is what is known of a certificate, whose chain to the issuer has been
@@ -133,7 +135,7 @@ func (r *responder) status(cert, issuer *x509.Certificate, now time.Time) (a *oc
 		}
 		e = &ocspEntry{cert: cert, issuer: issuer, first: make(chan struct{})}
 		r.held[key] = e
-		nudge(r.wake)
+		fetch.Nudge(r.wake)
 	}
 	if e.used.Before(now) {
 		e.used = now
@@ -214,7 +216,7 @@ func (rs *responders) follow(ctx context.Context, r *responder) {
 		for _, e := range r.due(now, ocspSlots-len(slots)) {
 			slots <- struct{}{} // there is room, and only this loop takes it
 			wg.Go(func() {
-				defer func() { <-slots; nudge(r.wake) }()
+				defer func() { <-slots; fetch.Nudge(r.wake) }()
 				rs.ask(ctx, r, e)
 			})
 		}
@@ -296,7 +298,7 @@ func (rs *responders) ask(ctx context.Context, r *responder, e *ocspEntry) {
 	}
 	rs.requests.WithLabelValues(r.name, map[int]string{ocsp.Good: "good", ocsp.Revoked: "revoked", ocsp.Unknown: "unknown"}[a.status]).Inc()
 	if rs.settle(r, e, a, "", now) {
-		if err := writeWhole(file, b); err != nil {
+		if err := fetch.WriteWhole(file, b); err != nil {
 			rs.manager.log.Warn("OCSP answer could not be kept on disk", zap.String("organization", r.name), zap.Error(err))
 		}
 	}
@@ -319,7 +321,7 @@ func (rs *responders) fetch(ctx context.Context, r *responder, e *ocspEntry) (b 
 	}
 	bounded, cancel := context.WithTimeout(ctx, ocspTimeout)
 	defer cancel()
-	b, err = rs.fetcher.post(bounded, address, "application/ocsp-request", q, maxOCSP, r.config.URL != "")
+	b, err = rs.fetcher.Post(bounded, address, "application/ocsp-request", q, maxOCSP, r.config.URL != "")
 	return b, "failure", err
 }
 
@@ -345,10 +347,10 @@ func (rs *responders) settle(r *responder, e *ocspEntry, a *ocspAnswer, why stri
 		if m := r.config.MaxAge.Std(); m > 0 {
 			wait = min(wait, m/4)
 		}
-		e.next = now.Add(jitter(max(wait, 10*time.Second)))
+		e.next = now.Add(fetch.Jitter(max(wait, 10*time.Second)))
 	default:
 		e.tries++
-		e.next = now.Add(jitter(backoff(e.tries)))
+		e.next = now.Add(fetch.Jitter(fetch.Backoff(e.tries)))
 	}
 	e.settle()
 	r.mu.Unlock()

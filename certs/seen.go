@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/vazel-gateway/vazel/certs/fetch"
 )
 
 // What is kept of the certificates that came.
@@ -217,7 +219,7 @@ func (s *seen) save() {
 	b, err := json.Marshal(s.by)
 	s.mu.Unlock()
 	if err == nil {
-		err = writeWhole(s.file, b)
+		err = fetch.WriteWhole(s.file, b)
 	}
 	if err != nil {
 		s.log.Warn("what was seen of certificates could not be kept on disk", zap.Error(err))

@@ -19,6 +19,8 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/crypto/ocsp"
+
+	"github.com/vazel-gateway/vazel/certs/fetch"
 )
 
 // maxStaple bounds the answer of a responder, and an issuer's certificate.
@@ -201,7 +203,7 @@ func (ss *staples) refresh(ctx context.Context, c *stapled) {
 	case err == nil && a.Status == ocsp.Good:
 		c.tries = 0
 		c.revoked.Store(false)
-		if err := writeWhole(ss.file(c), raw); err != nil {
+		if err := fetch.WriteWhole(ss.file(c), raw); err != nil {
 			ss.manager.log.Warn("an OCSP answer could not be kept on disk", zap.String("certificate", c.name), zap.Error(err))
 		}
 		c.use(raw, a)

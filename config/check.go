@@ -77,6 +77,10 @@ func (t *tree) checkMain() {
 		_, n := get(tls, "acme")
 		t.checkACME(n, c.TLS.ACME)
 	}
+	if c.Store != nil {
+		_, n := get(root, "store")
+		t.checkStore(n, c.Store)
+	}
 	_, limits = get(root, "limits")
 	if _, n := get(limits, "withdrawal"); n != nil {
 		t.oneOf(n, "limits.withdrawal", WithdrawalFinish, WithdrawalCut)
@@ -209,10 +213,20 @@ func (t *tree) checkACME(n *yaml.Node, a *certs.ACME) {
 			return
 		}
 	}
-	if a.Storage != "" {
+	switch a.Storage {
+	case "":
+	case certs.StorageRedis:
+		if _, at := get(n, "storage"); t.config.Store == nil {
+			t.problem(orNode(at, n), "tls.acme.storage: redis needs \"store\", which says where the server is")
+		}
+	default:
 		a.Storage = t.abs(a.Storage)
 	}
 	before := len(t.errs.Problems)
+	if !a.StorageKey.IsZero() {
+		_, key := get(n, "storage_key")
+		t.secret(key, &a.StorageKey)
+	}
 	if !a.EAB.HMACKey.IsZero() {
 		_, eab := get(n, "eab")
 		_, key := get(eab, "hmac_key")
@@ -339,11 +353,9 @@ func (t *tree) buildOrganization(key string, n *yaml.Node) {
 	if _, v := get(n, "valid_until"); v != nil && !o.ValidUntil.IsZero() && time.Now().After(o.ValidUntil.End()) {
 		t.warn(v, "the agreement of organization %q ended on %s; its requests are refused", key, o.ValidUntil)
 	}
-	if _, r := get(n, "rate_limit"); r != nil {
-		t.checkRateLimit(r, fmt.Sprintf("organization %q", key), false)
-	}
+	t.checkUse(n, fmt.Sprintf("organization %q", key), levelOrganization)
 	t.config.Trust[key] = o.Organization
-	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit, Contact: o.Contact, RequirePQ: o.RequirePQ}
+	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit, Quota: o.Quota, Contact: o.Contact, RequirePQ: o.RequirePQ}
 }
 
 // checkRevocation reads the lists of files, so that one that could not be used is
@@ -621,8 +633,9 @@ func (t *tree) checkAccess(n *yaml.Node, where string, s *Service, merged *yaml.
 		}
 	}
 	if s.Policy.MTLS == certs.MTLSOff {
-		if _, r := get(merged, "rate_limit"); r != nil {
-			if _, per := get(r, "per"); per != nil && per.Value == "organization" {
+		_, r := get(merged, "rate_limit")
+		for _, one := range oneOrMoreOf(r) {
+			if _, per := get(one, "per"); per != nil && per.Value == "organization" {
 				t.warn(per, "%s asks for no certificate, so a limit per organization counts addresses", where)
 			}
 		}

@@ -21,6 +21,7 @@ const (
 	levelProfile
 	levelService
 	levelRoute
+	levelOrganization // has limits only
 )
 
 // checkPolicy checks the settings that one level writes, each where it stands.
@@ -56,26 +57,22 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 	if at == levelDefaults && allow != nil {
 		t.problem(allow, "allow in \"defaults\" would open every service; write it in services or profiles")
 	}
-	_, methods := get(n, "methods")
-	for _, m := range wordsOf(methods) {
-		switch {
-		case m.Value == "CONNECT" || m.Value == "TRACE":
-			t.bad(m, "", "method %s is never let through", m.Value)
-		case len(m.Value) > 32:
-			t.bad(m, "", "method %q is too long", m.Value)
-		case m.Value == "" || strings.ContainsFunc(m.Value, func(r rune) bool { return (r < 'A' || r > 'Z') && r != '-' }):
-			t.bad(m, "", "method %q: write it in capital letters", m.Value)
-		}
+	_, deny := get(n, "deny_from")
+	t.checkNetworks(deny)
+	_, from := get(n, "allow_from")
+	t.checkNetworks(from)
+	if from != nil && len(wordsOf(from)) == 0 && !t.noted(from) {
+		t.problem(from, "allow_from of %s is empty; leave it out, or write [0.0.0.0/0, \"::/0\"] for every network", where)
 	}
+	_, methods := get(n, "methods")
+	t.checkMethods(methods)
 	if methods != nil && len(wordsOf(methods)) == 0 {
 		t.problem(methods, "methods of %s is empty; leave it out for the usual ones, or write deny: true on a route", where)
 	}
 	t.checkSize(n, "max_body", 1, 1<<44)
 	t.checkTime(n, "timeout", time.Millisecond, 24*time.Hour)
 	t.checkTime(n, "connect_timeout", time.Millisecond, time.Hour)
-	if _, v := get(n, "rate_limit"); v != nil {
-		t.checkRateLimit(v, where, true)
-	}
+	t.checkUse(n, where, at)
 	t.checkRange(n, "concurrency", 1, 1_000_000)
 	t.checkRange(n, "max_connections", 1, 100_000)
 	if _, v := get(n, "waf"); v != nil {
@@ -177,22 +174,17 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 	}
 }
 
-func (t *tree) checkRateLimit(n *yaml.Node, where string, needsPer bool) {
-	if n.Kind != yaml.MappingNode {
-		return
+func (t *tree) checkMethods(n *yaml.Node) {
+	for _, m := range wordsOf(n) {
+		switch {
+		case m.Value == "CONNECT" || m.Value == "TRACE":
+			t.bad(m, "", "method %s is never let through", m.Value)
+		case len(m.Value) > 32:
+			t.bad(m, "", "method %q is too long", m.Value)
+		case m.Value == "" || strings.ContainsFunc(m.Value, func(r rune) bool { return (r < 'A' || r > 'Z') && r != '-' }):
+			t.bad(m, "", "method %q: write it in capital letters", m.Value)
+		}
 	}
-	_, rate := get(n, "rate")
-	if rate == nil {
-		t.problem(n, "rate_limit of %s has no rate; it is always written whole", where)
-	}
-	_, per := get(n, "per")
-	switch {
-	case per != nil:
-		t.oneOf(per, "rate_limit.per", "client_ip", "organization", "service")
-	case needsPer:
-		t.problem(n, "rate_limit of %s does not say per whom; write per: client_ip, organization or service", where)
-	}
-	t.checkRange(n, "burst", 1, 1_000_000_000)
 }
 
 func (t *tree) checkHeaders(n *yaml.Node) {

@@ -10,7 +10,9 @@ import (
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config/unit"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
+	"github.com/vazel-gateway/vazel/gateway/store"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // File is what one YAML file may hold. Only the main file may hold the keys
@@ -24,10 +26,16 @@ type File struct {
 	Listen []Listen `yaml:"listen"`
 	// TrustedProxies lists the networks whose PROXY protocol and X-Forwarded-For headers are believed; default: none.
 	TrustedProxies []unit.Prefix `yaml:"trusted_proxies"`
+	// AddressSets are named lists of networks, from files and URLs, for deny_from and allow_from.
+	AddressSets map[string]addresses.Source `yaml:"address_sets"`
+	// DenyFrom lists the networks (names of address_sets, addresses and networks) whose connections are refused on every listener before the TLS handshake; those that are open end within a second. Clients behind trusted proxies are refused by their own address: by the PROXY header likewise, by X-Forwarded-For with 403 denied_network.
+	DenyFrom unit.List `yaml:"deny_from"`
 	// TLS is what the listeners offer.
 	TLS certs.TLS `yaml:"tls"`
 	// Limits are the bounds on what one client or connection may take.
 	Limits Limits `yaml:"limits"`
+	// Store is the Redis or Valkey server over which several gateways share the limits of organizations and services, and certificates from ACME; default: none, each gateway counts for itself.
+	Store *store.Settings `yaml:"store"`
 	// Admin is the listener for metrics, health and status. A change needs a restart.
 	Admin Admin `yaml:"admin"`
 	// AccessLog is where requests are logged.
@@ -58,8 +66,10 @@ type Policy struct {
 // Organization is a caller: how it is recognized and what it may use in all.
 type Organization struct {
 	certs.Organization `yaml:",inline"`
-	// RateLimit is the organization's own ceiling over all services.
-	RateLimit *middleware.RateLimit `yaml:"rate_limit"`
+	// RateLimit is the organization's own ceiling over all services: one limit, or a list of several that hold at once.
+	RateLimit middleware.RateLimits `yaml:"rate_limit"`
+	// Quota bounds how many requests the organization may send to all services in a calendar day and month.
+	Quota *middleware.Quota `yaml:"quota"`
 	// RequirePQ refuses requests of the organization over connections without a post-quantum key exchange (a hybrid with ML-KEM) at every service, with 403 pq_required; default: false.
 	RequirePQ bool `yaml:"require_pq"`
 	// Contact is whom to call when the organization's traffic is refused: a mail address or telephone number.
@@ -174,6 +184,10 @@ type Limits struct {
 	CacheSize unit.Size `yaml:"cache_size"`
 	// BufferMemory is how much memory request bodies that are inspected (waf) may take in all; beyond it they get 503. A quarter is kept for bodies of up to 16KiB. At least 32MiB; default: 256MiB.
 	BufferMemory unit.Size `yaml:"buffer_memory"`
+	// InspectionTime is how much CPU time the inspection (waf) of one caller's requests may take in a second, on the average of ten: of an organization, or of an anonymous caller's address. Beyond it the caller gets 429. Default: a quarter of the CPUs.
+	InspectionTime unit.Duration `yaml:"inspection_time"`
+	// InspectionAtOnce is how many requests are inspected at once; others wait for a second at most, and get 503 then. Default: twice the number of CPUs.
+	InspectionAtOnce int `yaml:"inspection_at_once"`
 	// MaxInFlight is how many requests may be under way in all; when it is nearly reached, requests are refused by priority; default: 10000.
 	MaxInFlight int `yaml:"max_in_flight"`
 	// MaxRequests is the largest number of requests of a connection, after which the client is told to open another one; default: 1000000.

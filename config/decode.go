@@ -124,7 +124,11 @@ func (l *loader) decode(n *yaml.Node, v reflect.Value, where string) {
 			return
 		}
 		if n.Kind != yaml.SequenceNode {
-			l.wrongKind(n, "a list, such as [a, b]", where)
+			want := "a list, such as [a, b]"
+			if t.Implements(oneOrMany) {
+				want = "a mapping, such as {key: value}, or a list of them,"
+			}
+			l.wrongKind(n, want, where)
 			return
 		}
 		v.Set(reflect.MakeSlice(t, len(n.Content), len(n.Content)))
@@ -216,7 +220,7 @@ func inside(name, where string) string {
 }
 
 // singular names an element of a map of the file.
-var singular = map[string]string{`"organizations"`: "organization", `"services"`: "service", `"profiles"`: "profile", `"delegate"`: "delegation"}
+var singular = map[string]string{`"organizations"`: "organization", `"services"`: "service", `"profiles"`: "profile", `"delegate"`: "delegation", `"address_sets"`: "address set"}
 
 func (l *loader) decodeMap(n *yaml.Node, v reflect.Value, where string) {
 	if n.Kind == yaml.ScalarNode && n.Tag == "!!null" {

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -100,6 +101,7 @@ func both[V any](a, b map[string]V) []string {
 
 // compare notes what differs between two objects under a path.
 func (d *differ) compare(path string, old, new map[string]any, rules map[string]rule, skip ...string) {
+	old, new = sameLimits(old, new)
 	o, n := flatten(old), flatten(new)
 	for _, k := range both(o, n) {
 		first, _, _ := strings.Cut(k, ".")
@@ -107,12 +109,35 @@ func (d *differ) compare(path string, old, new map[string]any, rules map[string]
 			weaker := ""
 			if r := rules[k]; r != nil {
 				weaker = r(o[k], n[k])
+			} else if r := rules[first+"."+k[strings.LastIndexByte(k, '.')+1:]]; r != nil && first == "rate_limit" { // of several
+				weaker = r(o[k], n[k])
 			} else if r := rules[first]; r != nil && first != k {
 				weaker = r(o[k], n[k])
 			}
 			d.changes = append(d.changes, Change{path + k, a, b, weaker})
 		}
 	}
+}
+
+// sameLimits writes rate_limit in the same form on both sides. One limit stands
+// for itself and several under their names; where one side has one and the
+// other several, that one is put under its name.
+func sameLimits(old, new map[string]any) (map[string]any, map[string]any) {
+	a, b := object(old, "rate_limit"), object(new, "rate_limit")
+	if a == nil || b == nil || (a["rate"] == nil) == (b["rate"] == nil) {
+		return old, new
+	}
+	named := func(m map[string]any) map[string]any {
+		l := object(m, "rate_limit")
+		if l["rate"] == nil {
+			return m
+		}
+		name := cmp.Or(written(l["name"]), written(l["per"]), "ceiling")
+		m = maps.Clone(m)
+		m["rate_limit"] = map[string]any{name: l}
+		return m
+	}
+	return named(old), named(new)
 }
 
 func (d *differ) global() {

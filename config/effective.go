@@ -9,6 +9,7 @@ import (
 
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config/unit"
+	"github.com/vazel-gateway/vazel/middleware"
 )
 
 var policyType = reflect.TypeFor[Policy]()
@@ -23,7 +24,7 @@ func (c *Config) Effective() map[string]any {
 	out := e.object(reflect.ValueOf(file))
 	organizations := map[string]any{}
 	for key, o := range c.Trust {
-		organizations[key] = e.object(reflect.ValueOf(Organization{Organization: o, RateLimit: c.Callers[key].RateLimit}))
+		organizations[key] = e.object(reflect.ValueOf(Organization{Organization: o, RateLimit: c.Callers[key].RateLimit, Quota: c.Callers[key].Quota}))
 	}
 	out["organizations"] = organizations
 	services := map[string]any{}
@@ -64,6 +65,8 @@ func (e encoder) value(v reflect.Value) any {
 		return string(x)
 	case unit.Prefix:
 		return x.String()
+	case middleware.RateLimits:
+		return e.rateLimits(v)
 	case fmt.Stringer:
 		if reflect.PointerTo(v.Type()).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
 			return x.String()
@@ -97,4 +100,18 @@ func (e encoder) value(v reflect.Value) any {
 		return v.Bool()
 	}
 	return v.Int()
+}
+
+// rateLimits writes one limit as itself, and several under their names: so a
+// comparison sees which of them changed.
+func (e encoder) rateLimits(v reflect.Value) any {
+	if v.Len() == 1 {
+		return e.value(v.Index(0))
+	}
+	out := map[string]any{}
+	names, _ := v.Interface().(middleware.RateLimits).Names()
+	for i, name := range names {
+		out[name] = e.value(v.Index(i))
+	}
+	return out
 }

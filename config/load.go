@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -78,9 +79,9 @@ type Route struct {
 	Redirect *Redirect
 	Rewrite  *Rewrite
 	Policy   Policy
-	// OwnRateLimit and OwnConcurrency say that rate_limit and concurrency stand
-	// in the route itself, so that their counts are its own.
-	OwnRateLimit, OwnConcurrency bool
+	// These say that rate_limit, quota, bandwidth and concurrency stand in the
+	// route itself, so that their counts are its own.
+	OwnRateLimit, OwnQuota, OwnBandwidth, OwnConcurrency bool
 
 	At       Position  `json:"-"` // where it is defined
 	Settings []Setting `json:"-"` // its policy, and where each part comes from
@@ -193,7 +194,7 @@ func load(path string, replaced map[string][]byte, previous *Config, files *File
 			read(s)
 		}
 	}
-	t := &tree{loader: l, config: c, previous: previous, main: main, organizations: map[string]*yaml.Node{}, profiles: map[string]*yaml.Node{}, services: map[string]*yaml.Node{}}
+	t := &tree{loader: l, config: c, previous: previous, lastGood: kept != nil, main: main, organizations: map[string]*yaml.Node{}, profiles: map[string]*yaml.Node{}, services: map[string]*yaml.Node{}}
 	for _, s := range l.sources {
 		if s.root != nil {
 			t.collect(s)
@@ -219,7 +220,7 @@ func load(path string, replaced map[string][]byte, previous *Config, files *File
 
 // finish is the report, if anything is wrong.
 func (l *loader) finish() error {
-	l.errs.Files, l.errs.Read = len(l.sources), l.files
+	l.errs.Files, l.errs.Read = len(l.sources)+l.lists, l.files
 	l.errs.raw = map[string][]byte{}
 	for _, s := range l.sources {
 		l.errs.raw[s.path] = s.raw
@@ -323,13 +324,20 @@ func AdminAddress(path string) (string, error) {
 		} `yaml:"admin"`
 	}
 	if err := yaml.Unmarshal(b, &f); err != nil {
-		return defaultAdmin, nil // the gateway itself says what is wrong with the file
+		// The gateway itself says what is wrong with the file, if it is found.
+		if m := adminListen.FindSubmatch(b); m != nil {
+			return string(m[1]), nil
+		}
+		return defaultAdmin, nil
 	}
 	if f.Admin.Listen == "" {
 		return defaultAdmin, nil
 	}
 	return f.Admin.Listen, nil
 }
+
+// adminListen finds the address in a file that is not YAML.
+var adminListen = regexp.MustCompile(`(?m)^admin:\s*(?:\{\s*)?(?:[a-z_]+:[^\n}]*\n\s+)*?listen:\s*["']?([^"'\s,}]+)`)
 
 const defaultAdmin = "127.0.0.1:9180"
 

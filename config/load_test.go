@@ -90,18 +90,18 @@ func TestExample(t *testing.T) {
 		t.Errorf("registries: %+v", reg)
 	}
 	bulk := reg.Routes[1]
-	if bulk.Name != "registries/bulk" || bulk.Policy.Timeout.Std() != 5*time.Minute || bulk.Policy.RateLimit.Rate.Count != 5 || len(bulk.Policy.Allow) != 1 || !bulk.OwnRateLimit {
+	if bulk.Name != "registries/bulk" || bulk.Policy.Timeout.Std() != 5*time.Minute || bulk.Policy.RateLimit[0].Rate.Count != 5 || len(bulk.Policy.Allow) != 1 || !bulk.OwnRateLimit {
 		t.Errorf("bulk: %+v", bulk)
 	}
 	spatial := byName["spatial-data"].Policy
-	if spatial.UpstreamTLS == nil || !filepath.IsAbs(spatial.UpstreamTLS.CA) || spatial.UpstreamTLS.Key.Reveal() == "" || len(spatial.Methods) != 2 || spatial.RateLimit.Burst != 300 {
+	if spatial.UpstreamTLS == nil || !filepath.IsAbs(spatial.UpstreamTLS.CA) || spatial.UpstreamTLS.Key.Reveal() == "" || len(spatial.Methods) != 2 || spatial.RateLimit[0].Burst != 300 {
 		t.Errorf("spatial-data: %+v", spatial)
 	}
 	publishing := byName["open-data-publishing"].Policy
 	if publishing.WAF.Mode != "block" || publishing.WAF.Paranoia != 1 || len(publishing.WAF.Exclude) != 2 || publishing.MaxBody != 200<<20 {
 		t.Errorf("open-data-publishing: waf %+v, max_body %v", publishing.WAF, publishing.MaxBody)
 	}
-	if nra := c.Callers["nra"]; nra.Name != "National Revenue Agency" || nra.RateLimit == nil || nra.RateLimit.Burst != 400 {
+	if nra := c.Callers["nra"]; nra.Name != "National Revenue Agency" || nra.RateLimit == nil || nra.RateLimit[0].Burst != 400 {
 		t.Errorf("nra: %+v", nra)
 	}
 	if c.Limits.MaxHeaders != 100 || c.Admin.Listen != "127.0.0.1:9180" {
@@ -190,7 +190,7 @@ func TestReloadIsolatesFiles(t *testing.T) {
 				t.Errorf("concurrency %d, want the last good 200", s.Policy.Concurrency)
 			}
 		case "open-data":
-			if got := s.Routes[1].Policy.RateLimit.Rate.Count; got != 7 {
+			if got := s.Routes[1].Policy.RateLimit[0].Rate.Count; got != 7 {
 				t.Errorf("rate %d, want the new 7", got)
 			}
 		}

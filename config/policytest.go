@@ -27,6 +27,8 @@ type PolicyTest struct {
 	Request string `yaml:"request"`
 	// As is the organization that calls; default: a client without certificate.
 	As string `yaml:"as"`
+	// From is the address of the client, for deny_from and allow_from; sets of URLs are taken for empty. Default: 192.0.2.1.
+	From string `yaml:"from"`
 	// Headers maps names of header fields to their value.
 	Headers map[string]string `yaml:"headers"`
 	// Body is the request's body.

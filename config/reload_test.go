@@ -208,3 +208,22 @@ func TestManyMistakes(t *testing.T) {
 		}
 	}
 }
+
+// TestAdminAddress: commands find the gateway also while the file is broken.
+func TestAdminAddress(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"version: 1\n": defaultAdmin,
+		"admin: {listen: \"unix:/run/vazel/admin.sock\"}\n":                          "unix:/run/vazel/admin.sock",
+		"admin: {listen: \"unix:/run/vazel/admin.sock\"}\nservices: [\n":             "unix:/run/vazel/admin.sock",
+		"listen: [{address: :443}]\nadmin:\n  listen: 127.0.0.1:9999\nservices: [\n": "127.0.0.1:9999",
+		"admin:\n  hosts: [a]\n  listen: '[::1]:9999' # here\nservices: [\n":         "[::1]:9999",
+		"listen: [{address: :443}]\nservices: [\n":                                   defaultAdmin,
+	} {
+		dir := t.TempDir()
+		write(t, dir, map[string]string{"vazel.yaml": text})
+		if got, err := AdminAddress(dir); err != nil || got != want {
+			t.Errorf("%q: got %q, %v, want %q", text, got, err, want)
+		}
+	}
+}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // docOf is the comment of a key.
@@ -19,14 +21,15 @@ func docOf(f field) string {
 // enums lists the words that a key may hold. What is not listed is free.
 var enums = map[string][]string{
 	"http1": {"strict", "standard"},
-	"mtls":  {"off", "optional", "required"}, "per": {"client_ip", "organization", "service"}, "balance": {"round_robin", "least_connections"},
+	"mtls":  {"off", "optional", "required"}, "balance": {"round_robin", "least_connections"},
 	"priority": {"high", "normal", "low"}, "errors": {"auto", "problem", "html", "ogc", "soap"}, "frame": {"sameorigin", "deny", "off"}, "content_type": {"nosniff", "off"},
-	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "format": {"json"}, "redirect": {"https"}, "withdrawal": {"finish", "cut"},
+	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "format": {"json"}, "redirect": {"https"}, "on_store_failure": {"local", "open", "closed"}, "withdrawal": {"finish", "cut"}, "on_stale": {addresses.Keep, addresses.Closed}, "on_missing": {addresses.Closed, addresses.Open},
 }
 
 // fieldEnums lists those of keys that mean different things in different places.
 var fieldEnums = map[string][]string{
 	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.WAF.Screen": {"auto", "off"}, "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
+	"middleware.Quota.Per": middleware.QuotaPers(), "middleware.Bandwidth.Per": middleware.BandwidthPers(), "middleware.RateLimit.Mode": middleware.LimitModes(), "middleware.Quota.Mode": middleware.LimitModes(),
 	"certs.Organization.EKU": {"client", "any"}, "certs.TLS.Profile": certs.Profiles(),
 }
 
@@ -120,6 +123,9 @@ func structSchema(t reflect.Type, defs map[string]any) map[string]any {
 		s := schemaOf(f.typ, f.name, defs)
 		if e := fieldEnums[f.owner.String()+"."+f.field]; e != nil {
 			s = map[string]any{"enum": e}
+		}
+		if f.owner == reflect.TypeFor[middleware.RateLimit]() && f.field == "Per" {
+			s = map[string]any{"anyOf": []any{map[string]any{"enum": middleware.Pers()}, map[string]any{"type": "string", "pattern": middleware.PerPattern}}}
 		}
 		if d := docOf(f); d != "" {
 			s["description"] = d

@@ -34,7 +34,7 @@ func (t *tree) settings(merged *yaml.Node) (l []Setting) {
 			if d := builtIn[f.name]; d != "" {
 				l = append(l, Setting{Key: f.name, Value: d, From: "built in"})
 			}
-		case v.Kind == yaml.MappingNode && f.name != "rate_limit":
+		case v.Kind == yaml.MappingNode && !wholeKeys[f.name]:
 			pairs(v, func(k, inner *yaml.Node) { add(f.name+"."+k.Value, inner) })
 		default:
 			add(f.name, v)

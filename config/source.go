@@ -45,6 +45,7 @@ type loader struct {
 	sources []*source
 	file    map[*yaml.Node]*source
 	errs    Errors
+	lists   int               // address lists with mistakes
 	wrong   map[Position]bool // where errors were noted
 	quiet   int               // above 0, problems are not noted: what is decoded was checked before
 }

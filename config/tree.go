@@ -27,6 +27,9 @@ type tree struct {
 	keys                              map[*yaml.Node]*yaml.Node
 	hosts                             map[string]*yaml.Node // where each host was taken
 	routes                            map[string]*yaml.Node // where each route name was taken
+	sets                              map[string]*yaml.Node // address sets by name
+	used                              map[string]bool       // of these
+	lastGood                          bool                  // what was kept is loaded
 	leaves                            []*x509.Certificate   // server certificates from files
 	kept                              bool                  // files of a certificate can't be used, and the former one is served
 	levels                            map[*yaml.Node]string // whose each value of a policy is
@@ -139,7 +142,9 @@ func validName(s string) bool {
 func (t *tree) build() {
 	c := t.config
 	t.hosts, t.routes = map[string]*yaml.Node{}, map[string]*yaml.Node{}
+	t.used = map[string]bool{}
 	t.checkMain()
+	t.checkAddressSets()
 	c.Callers, c.Trust = map[string]middleware.Caller{}, map[string]certs.Organization{}
 	for _, key := range slices.Sorted(maps.Keys(t.organizations)) {
 		t.buildOrganization(key, t.organizations[key])
@@ -155,6 +160,7 @@ func (t *tree) build() {
 	for _, key := range slices.Sorted(maps.Keys(t.services)) {
 		t.buildService(key, t.services[key], defaults)
 	}
+	t.checkUnused()
 	if n, _, _ := t.errs.count(); n == 0 && len(t.services) == 0 {
 		t.warn(t.main.root, "no service is configured")
 	}
@@ -169,8 +175,12 @@ var policyKeys = func() map[string]bool {
 	return m
 }()
 
+// wholeKeys are those of limits: a rate of one level with a per of another would
+// be a limit that nobody wrote.
+var wholeKeys = map[string]bool{"rate_limit": true, "quota": true, "bandwidth": true}
+
 // merge puts upper over lower: mappings key by key, one level deep; lists and
-// scalars replace; rate_limit is always written whole. The nodes of the result
+// scalars replace; limits are always written whole. The nodes of the result
 // are those of the files, so that each effective value knows where it stands.
 func merge(lower, upper *yaml.Node) *yaml.Node {
 	out := &yaml.Node{Kind: yaml.MappingNode}
@@ -179,7 +189,7 @@ func merge(lower, upper *yaml.Node) *yaml.Node {
 			if out.Content[i].Value != k.Value {
 				continue
 			}
-			if old := out.Content[i+1]; old.Kind == yaml.MappingNode && v.Kind == yaml.MappingNode && k.Value != "rate_limit" {
+			if old := out.Content[i+1]; old.Kind == yaml.MappingNode && v.Kind == yaml.MappingNode && !wholeKeys[k.Value] {
 				v = overlay(old, v)
 			}
 			out.Content[i], out.Content[i+1] = k, v
@@ -310,6 +320,10 @@ func (t *tree) buildRoute(s *Service, n *yaml.Node, e RouteEntry, service *yaml.
 	r.At, r.Settings = t.position(n), t.settings(merged)
 	_, own := get(n, "rate_limit")
 	r.OwnRateLimit = own != nil
+	_, own = get(n, "quota")
+	r.OwnQuota = own != nil
+	_, own = get(n, "bandwidth")
+	r.OwnBandwidth = own != nil
 	_, own = get(n, "concurrency")
 	r.OwnConcurrency = own != nil
 	return r

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vazel-gateway/vazel/config/unit"
+	"github.com/vazel-gateway/vazel/gateway/store"
 )
 
 // rule says why a new value lets more through than the old one, or "". Either
@@ -33,6 +34,12 @@ func added(what string) rule {
 		}
 		return fmt.Sprintf("%s: %s", what, strings.Join(more, ", "))
 	}
+}
+
+// removed is a rule for lists of what is refused.
+func removed(what string) rule {
+	more := added(what)
+	return func(old, new any) string { return more(new, old) }
 }
 
 // lowered is a rule for words that fall in strength; what is not set is the
@@ -110,6 +117,8 @@ const unbounded = 1e300
 
 var globalRules = map[string]rule{
 	"trusted_proxies":               added("more networks are believed about whom a request is from"),
+	"deny_from":                     removed("networks are no longer refused"),
+	"address_sets":                  because("a list of networks is another one, or is judged otherwise"),
 	"tls.profile":                   lowered("the TLS profile is weaker", "modern", "ncsc-nl-2025-05", "bsi-tr-02102-2", "intermediate"),
 	"limits.header_timeout":         raised("a limit is raised", 0),
 	"limits.body_timeout":           raised("a limit is raised", 0),
@@ -139,6 +148,25 @@ var globalRules = map[string]rule{
 	"access_log.output": off("requests are no longer logged"),
 	"audit_log.output":  off("audit records are no longer kept"),
 	"delegate":          because("others may define more"),
+	"store.nodes": func(old, new any) string {
+		switch {
+		case new == nil:
+			return "each gateway counts for itself, so that several admit more"
+		case old != nil && quantity(new) < quantity(old):
+			return "each gateway admits more while the store is lost"
+		}
+		return ""
+	},
+	"store.on_store_failure": func(old, new any) string {
+		switch {
+		case new == store.FailOpen:
+			return "nothing is limited while the store is lost"
+		case old == store.FailClosed:
+			return "requests are admitted while the store is lost"
+		}
+		return ""
+	},
+	"store.redis.tls": gone("what is sent to the store is no longer encrypted"),
 }
 
 func off(why string) rule {
@@ -183,6 +211,10 @@ var organizationRules = map[string]rule{
 	"revocation.grace": raised("a stale revocation list counts for longer", 0),
 	"rate_limit.rate":  raised("the ceiling is raised", unbounded),
 	"rate_limit.burst": burst,
+	"rate_limit.mode":  detected,
+	"quota.day":        raised("the quota is raised", unbounded),
+	"quota.month":      raised("the quota is raised", unbounded),
+	"quota.mode":       detected,
 	"valid_until": func(old, new any) string {
 		if new == nil || old != nil && fmt.Sprint(new) > fmt.Sprint(old) {
 			return "the agreement lasts longer"
@@ -195,6 +227,22 @@ var organizationRules = map[string]rule{
 func burst(old, new any) string {
 	if old != nil && new != nil && quantity(new) > quantity(old) {
 		return "the limit is raised"
+	}
+	return ""
+}
+
+// detected is the rule for modes of limits.
+func detected(_, new any) string {
+	if new == "detect" {
+		return "the limit refuses nothing any more"
+	}
+	return ""
+}
+
+// otherwise is the rule for whom a limit counts by.
+func otherwise(old, new any) string {
+	if old != nil && new != nil {
+		return "the limit counts by something else"
 	}
 	return ""
 }
@@ -236,12 +284,31 @@ func policyRules(was, is map[string]any) map[string]rule {
 			}
 			return added("let in")(old, new)
 		},
+		"deny_from": removed("networks are no longer refused"),
+		"allow_from": func(old, new any) string {
+			switch {
+			case new == nil && old != nil:
+				return "every network is let in"
+			case old == nil:
+				return ""
+			}
+			return added("networks are let in")(old, new)
+		},
 		"methods":          added("methods are let through"),
 		"rate_limit.rate":  raised("the limit is raised", unbounded),
 		"rate_limit.burst": burst,
-		"rate_limit.per": func(old, new any) string {
-			if old != nil && new != nil {
-				return "the limit counts by something else"
+		"rate_limit.per":   otherwise,
+		"rate_limit.mode":  detected,
+		"quota.day":        raised("the quota is raised", unbounded),
+		"quota.month":      raised("the quota is raised", unbounded),
+		"quota.per":        otherwise,
+		"quota.mode":       detected,
+		"bandwidth.down":   raised("the limit is raised", unbounded),
+		"bandwidth.up":     raised("the limit is raised", unbounded),
+		"bandwidth.per":    otherwise,
+		"costs": func(old, _ any) string {
+			if old != nil {
+				return "requests may count less"
 			}
 			return ""
 		},

@@ -223,18 +223,22 @@ func TestH2Malformed(t *testing.T) {
 		{"405", head("TRACE", "/x")},
 		{"405", []string{":method", "CONNECT", ":authority", "open.example:443"}},
 		{"431", get("x-a", strings.Repeat("a", 5<<10), "x-b", strings.Repeat("a", 5<<10))},
+		{"431", get("x-a", strings.Repeat("a", 9<<10))},
+		{"431", get("x-a", strings.Repeat("a", 12<<10), "x-b", strings.Repeat("a", 12<<10))},
+		{"431", get("x-a", strings.Repeat("a", 8<<10-20))}, // with the rest of the head
+		{"200", get("x-a", strings.Repeat("a", 8<<10-30))},
 	} {
 		if got := c.wait(c.send(true, tt.fields...)); got != tt.want {
 			t.Errorf("%q: got %s, want %s", tt.fields, got, tt.want)
 		}
-		if got, _ := up.take(); got != "" {
+		if got, _ := up.take(); (got != "") != (tt.want == "200") {
 			t.Errorf("%q: the upstream got %q", tt.fields, got)
 		}
 	}
-	if got := c.wait(c.send(true, get("x-a", strings.Repeat("a", 9<<10))...)); got != "GOAWAY ENHANCE_YOUR_CALM" {
-		t.Errorf("one field larger than a head: %s", got)
+	if got := c.wait(c.send(true, get("x-a", strings.Repeat("a", 20<<10))...)); got != "GOAWAY ENHANCE_YOUR_CALM" && got != "EOF" { // no GOAWAY while another frame is being written
+		t.Errorf("one field larger than two heads: %s", got)
 	}
-	n.eventually(fmt.Sprintf("vazel_http_requests_rejected_total{listener=%q,reason=%q}", n.https, "header_too_large"), "2")
+	n.eventually(fmt.Sprintf("vazel_http_requests_rejected_total{listener=%q,reason=%q}", n.https, "header_too_large"), "5")
 }
 
 // TestH2MalformedWithBody: the body of a refused request is ignored, and its
@@ -248,7 +252,8 @@ func TestH2MalformedWithBody(t *testing.T) {
 		c.fr.WriteData(id, false, make([]byte, 10<<10))
 		c.fr.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: c.block("x-t", "1"), EndHeaders: true, EndStream: true})
 	}
-	if got := c.wait(c.id() - 2); !strings.HasPrefix(got, "GOAWAY") && got != "RST_STREAM PROTOCOL_ERROR" {
+	// Who sends on after GOAWAY may lose it to a reset of the connection.
+	if got := c.wait(c.id() - 2); !strings.HasPrefix(got, "GOAWAY") && got != "RST_STREAM PROTOCOL_ERROR" && !strings.Contains(got, "reset by peer") && !strings.Contains(got, "EOF") {
 		t.Errorf("got %s", got)
 	}
 	if got, _ := up.take(); got != "" {

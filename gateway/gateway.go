@@ -6,6 +6,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log"
 	"net/http"
 	"runtime/debug"
@@ -19,7 +20,9 @@ import (
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
+	"github.com/vazel-gateway/vazel/gateway/store"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // Options is what a Gateway needs from the process.
@@ -40,8 +43,11 @@ type Gateway struct {
 	certs    *certs.Manager
 	proxies  *proxy.Manager
 	engines  *middleware.Engines
+	store    *store.Store
+	networks *addresses.Manager
 	observer *middleware.Observer
 	conns    *connections
+	files    *middleware.Descriptors
 
 	handler    http.Handler // of requests over TLS and QUIC
 	roomy      http.Handler // handler, in a goroutine of the request's own
@@ -81,16 +87,21 @@ func newGateway(o Options) (*Gateway, error) {
 	}
 	g.base, g.cancel = context.WithCancel(context.Background())
 	g.metrics = newMetrics(o.Registerer, o.Version)
-	g.certs = certs.NewManager(certs.Options{Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})
-	g.proxies = proxy.NewManager(proxy.Options{Log: o.Log.Named("upstream"), Registerer: o.Registerer})
+	g.store = store.New()
+	g.certs = certs.NewManager(certs.Options{Store: g.store, Log: o.Log.Named("certs"), Registerer: o.Registerer, StateDir: o.StateDir})
+	g.files = middleware.NewDescriptors(o.Log, func() { g.proxies.CloseIdle() })
+	g.proxies = proxy.NewManager(proxy.Options{Log: o.Log.Named("upstream"), Registerer: o.Registerer, Descriptors: g.files})
 	var err error
-	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests, Share: g.inherited.FromProcess()}); err != nil {
+	if g.engines, err = middleware.NewEngines(middleware.EnginesOptions{
+		Log: o.Log, Registerer: o.Registerer, Metrics: g.metrics.requests, Share: g.inherited.FromProcess(), StateDir: o.StateDir,
+	}); err != nil {
 		return nil, err
 	}
 	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log})
+	g.networks = addresses.NewManager(addresses.Options{Log: o.Log.Named("addresses"), Registerer: o.Registerer, StateDir: o.StateDir, Changed: g.networksChanged})
 	g.conns = newConnections(g.metrics.requests)
 	g.certs.OnTrustChange(g.trustChanged)
-	g.handler = g.observer.Handler(http.HandlerFunc(g.handle))
+	g.handler = g.observer.Handler(http.HandlerFunc(g.handleNoted))
 	g.roomy = roomy(g.handler)
 	g.redirector = g.observer.Handler(g.certs.HTTPChallenge(http.HandlerFunc(g.redirect)))
 	return g, nil
@@ -111,11 +122,16 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	if err != nil {
 		return err
 	}
+	shared, err := g.store.Build(c.Store)
+	if err != nil {
+		return fmt.Errorf("store: %w", err)
+	}
+	g.networks.Prepare(next.addresses)
 	logs, err := g.observer.OpenLogs(c.AccessLog.Output)
 	if err != nil {
 		return err
 	}
-	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf())
+	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf(), g.turnAway)
 	if err != nil {
 		g.observer.Discard(logs)
 		return err
@@ -131,10 +147,16 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	former := g.snapshot.Load()
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
 	g.engines.Buffers.SetMost(int64(c.Limits.BufferMemory))
+	g.engines.Inspection(time.Duration(c.Limits.InspectionTime), c.Limits.InspectionAtOnce)
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
+	g.metrics.fit(c)
 	g.observer.Use(logs, next.trusted)
 	g.engines.WAF.Posture(postures(c, g.engines))
+	g.engines.Limits.Share(shared) // before the former connections are closed
+	g.store.Use(shared)
 	g.snapshot.Store(next)
+	g.engines.Limits.InForce(next.mark)
+	g.networks.Activate(next.addresses)
 	g.certs.Activate(next.certs)
 	g.proxies.Activate(next.pools)
 	for _, s := range fresh {
@@ -144,6 +166,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.closeUnwanted(c)
 	if former != nil {
 		g.replaced(former, next)
+		g.networksChanged()
 	} else {
 		g.sockets.settleUnused(g.log)
 	}
@@ -176,12 +199,15 @@ func (g *Gateway) Run(ctx context.Context) error {
 			g.log.Error("certificates are no longer renewed", zap.Error(err))
 		}
 	})
-	wg.Go(func() { g.engines.Load.Run(background) })
+	wg.Go(func() { g.engines.Run(background) })
+	wg.Go(func() { g.files.Run(background) })
+	wg.Go(func() { g.networks.Run(background) })
 	wg.Go(func() { g.watchEnds(background) })
 	<-ctx.Done()
 	g.drain()
 	stop()
 	wg.Wait()
+	g.store.Close()
 	return nil
 }
 

@@ -551,3 +551,40 @@ func TestBrokenOffBodyHasNoCleanEnd(t *testing.T) {
 		}
 	}
 }
+
+// TestRefusalsOfService: what is refused before a route is known, and by a route
+// with deny, has the form and the security headers of the service all the same.
+func TestRefusalsOfService(t *testing.T) {
+	n := newNode(t, nil)
+	n.config(fmt.Sprintf(`
+services:
+  open:
+    owner: meu
+    hosts: [open.example]
+    upstreams: ["http://%s"]
+    errors: ogc
+    security_headers: {frame: deny}
+    routes:
+      - {paths: [/wms], methods: [GET]}
+      - {paths: [/wms/secret], deny: true}
+`, n.upstream.address))
+	if err := n.apply(); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range protocols {
+		c := n.dial(p, "open.example", nil)
+		for _, tt := range []struct {
+			method, path string
+			status       int
+		}{{"GET", "/wms/secret", 403}, {"GET", "/other", 404}, {"PUT", "/wms", 405}, {"GET", "/wms%2f..", 400}} {
+			resp, body := n.do(c, tt.method, "https://open.example"+tt.path, nil)
+			h := resp.Header
+			if resp.StatusCode != tt.status || !strings.Contains(body, "<ows:ExceptionReport") || h.Get("X-Frame-Options") != "DENY" || h.Get("Strict-Transport-Security") == "" {
+				t.Errorf("%s %s %.20s: got %s, %v, %.200s", p, tt.method, tt.path, resp.Status, h, body)
+			}
+		}
+	}
+	if seen := n.upstream.take(); len(seen) > 0 {
+		t.Errorf("the upstream got %q", seen)
+	}
+}

@@ -13,6 +13,13 @@ import (
 	"github.com/vazel-gateway/vazel/middleware"
 )
 
+// handleNoted serves a request, and remembers a refusal for the organization that
+// it belongs to.
+func (g *Gateway) handleNoted(w http.ResponseWriter, r *http.Request) {
+	g.handle(w, r)
+	g.engines.NoteRefusal(middleware.RecordOf(r.Context()))
+}
+
 // handle takes a request from the wire to the chain of its route. What it
 // settles here (host, path, organization) is what every later step uses.
 func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
@@ -21,6 +28,9 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 	c := connOf(r.Context())
 	if c == nil {
 		g.reject(w, r, http.StatusBadRequest, middleware.Denial{By: "http", Reason: "bad_request", Detail: "request without a known connection", Close: true})
+		return
+	}
+	if g.refusedByNetwork(nil, w, r, snap.deny) {
 		return
 	}
 	if l := snap.listens[c.Listener]; l != nil && l.altSvc != nil && c.Protocol != "h3" {
@@ -68,12 +78,12 @@ func (g *Gateway) handle(w http.ResponseWriter, r *http.Request) {
 
 	raw, d, status := requestTarget(r, limits)
 	if status != 0 {
-		g.reject(w, r, status, d)
+		g.rejectFor(svc, w, r, status, d)
 		return
 	}
 	t, err := canonicalTarget(raw)
 	if err != nil {
-		g.reject(w, r, http.StatusBadRequest, badTarget(err))
+		g.rejectFor(svc, w, r, http.StatusBadRequest, badTarget(err))
 		return
 	}
 	rec.Path = t.escaped
@@ -128,19 +138,25 @@ func (g *Gateway) admit(w http.ResponseWriter, r *http.Request, snap *snapshot, 
 				rec.OrgName = snap.config.Callers[rec.Organization].Name
 			}
 		}
+		if p != nil && t.decoded == middleware.QuotaPath {
+			g.engines.ServeQuota(w, r, snap.limits, snap.config.Callers[rec.Organization], g.metrics.requests)
+			return nil, nil
+		}
 		found, allowed := svc.find(r, t)
 		switch {
 		case found != nil:
+		case g.refusedByNetwork(svc, w, r, svc.networks):
+			return nil, nil
 		case svc.callers != nil && !svc.anonymous && !svc.callers[rec.Organization]:
 			// Which paths a service has is nobody's business but its callers'.
-			middleware.DenyIdentity(w, r, g.metrics.requests)
+			svc.refuse(w, r, func(w http.ResponseWriter) { middleware.DenyIdentity(w, r, g.metrics.requests) })
 			return nil, nil
 		case allowed != nil:
 			w.Header()["Allow"] = []string{strings.Join(allowed, ", ")}
-			g.reject(w, r, http.StatusMethodNotAllowed, middleware.Denial{By: "methods", Reason: "method_not_allowed"})
+			g.rejectFor(svc, w, r, http.StatusMethodNotAllowed, middleware.Denial{By: "methods", Reason: "method_not_allowed"})
 			return nil, nil
 		default:
-			g.reject(w, r, http.StatusNotFound, middleware.Denial{By: "routing", Reason: "not_found"})
+			g.rejectFor(svc, w, r, http.StatusNotFound, middleware.Denial{By: "routing", Reason: "not_found"})
 			return nil, nil
 		}
 		if p == nil {
@@ -180,10 +196,18 @@ func (g *Gateway) reject(w http.ResponseWriter, r *http.Request, status int, d m
 	middleware.Deny(w, r, status, d)
 }
 
+// rejectFor refuses a request of a service before its route is known.
+func (g *Gateway) rejectFor(svc *service, w http.ResponseWriter, r *http.Request, status int, d middleware.Denial) {
+	svc.refuse(w, r, func(w http.ResponseWriter) { g.reject(w, r, status, d) })
+}
+
 // redirect sends plain requests to https on the same host.
 func (g *Gateway) redirect(w http.ResponseWriter, r *http.Request) {
 	rec := middleware.RecordOf(r.Context())
 	snap := g.snapshot.Load()
+	if g.refusedByNetwork(nil, w, r, snap.deny) {
+		return
+	}
 	if m := h1.MalformedOf(r.Context()); m != nil {
 		g.reject(w, r, m.Status, middleware.Denial{By: "http", Reason: m.Reason, Detail: m.Detail, Close: true})
 		return

@@ -194,6 +194,7 @@ func (h *Handover) Commit() {
 	g.mu.Lock()
 	g.handedOver = true
 	g.certs.Bequeath()
+	g.engines.Bequeath()
 	for _, s := range g.sockets.open {
 		if s.packets == nil {
 			s.stopAccepting()

@@ -201,11 +201,16 @@ func newNodeLog(t testing.TB, log *zap.Logger, handler http.HandlerFunc, extra .
 	if err := n.apply(); err != nil {
 		t.Fatal(err)
 	}
+	n.run()
+	return n
+}
+
+// run runs the gateway until the test ends, or stop is called.
+func (n *node) run() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make2(n.gateway.Run, ctx)
 	n.stop = func() { cancel(); <-done }
-	t.Cleanup(n.stop)
-	return n
+	n.t.Cleanup(n.stop)
 }
 
 func make2(run func(context.Context) error, ctx context.Context) chan struct{} {

@@ -29,13 +29,15 @@ func checkHead(r *http.Request, l *config.Limits) (d middleware.Denial, status i
 	if r.ProtoMajor == 1 && r.ProtoMinor == 0 && len(r.TransferEncoding) > 0 {
 		return bad("ambiguous_framing", "Transfer-Encoding in HTTP/1.0")
 	}
-	n := 0
+	n, size := 0, len(r.Method)+len(r.RequestURI)+len(r.Host)
 	for name, values := range r.Header {
 		n += len(values)
+		size += len(values) * (len(name) + 4)
 		if !plainName(name) && !middleware.Reserved(name) {
 			return bad("bad_header_name", "a field name holds a character other than letters, digits and hyphens")
 		}
 		for _, v := range values {
+			size += len(v)
 			if !validValue(v) {
 				return bad("bad_header_value", "a field value holds a control character")
 			}
@@ -46,6 +48,9 @@ func checkHead(r *http.Request, l *config.Limits) (d middleware.Denial, status i
 	}
 	if n > l.MaxHeaders {
 		return middleware.Denial{By: "http", Reason: "header_too_large", Detail: "too many header fields", Close: true}, http.StatusRequestHeaderFieldsTooLarge
+	}
+	if int64(size) > int64(l.MaxHeader) { // the servers take more
+		return middleware.Denial{By: "http", Reason: "header_too_large", Detail: "the head is too large", Close: true}, http.StatusRequestHeaderFieldsTooLarge
 	}
 	if r.ProtoMajor >= 2 {
 		// RFC 9113 8.3.1: Host must not differ from :authority.

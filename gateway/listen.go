@@ -65,7 +65,7 @@ func wanted(c *config.Config) (keys [][2]string) {
 
 // openNew opens the sockets that c needs and that are not open yet. They accept
 // nothing before they are served. On an error nothing stays open that was not.
-func (ss *sockets) openNew(c *config.Config, m *middleware.Metrics, quicTLS *tls.Config, quicConf *quic.Config) (fresh []*socket, err error) {
+func (ss *sockets) openNew(c *config.Config, m *middleware.Metrics, quicTLS *tls.Config, quicConf *quic.Config, turnAway func(netip.Addr) string) (fresh []*socket, err error) {
 	for _, k := range wanted(c) {
 		if ss.open[k[0]+" "+k[1]] != nil {
 			continue
@@ -74,7 +74,7 @@ func (ss *sockets) openNew(c *config.Config, m *middleware.Metrics, quicTLS *tls
 		if k[0] == "tcp" {
 			err = ss.listenTCP(s)
 		} else if err = ss.listenUDP(s); err == nil {
-			err = s.listenQUIC(m, quicTLS, quicConf)
+			err = s.listenQUIC(m, quicTLS, quicConf, turnAway)
 		}
 		if err != nil {
 			ss.giveUp(append(fresh, s))
@@ -225,12 +225,11 @@ func (g *Gateway) acceptTCP(s *socket) {
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
-			// Out of file descriptors, or the like: what is open is served on, and
-			// new connections wait in the kernel's queue.
-			g.metrics.acceptErrors.WithLabelValues(s.address).Inc()
-			if pause = min(max(2*pause, 5*time.Millisecond), time.Second); pause < 10*time.Millisecond {
-				g.log.Error("can't accept connections", zap.String("listener", s.address), zap.Error(err))
+			// What is open is served on.
+			if g.refuseOne(s, err) {
+				continue
 			}
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			select {
 			case <-time.After(pause):
 			case <-g.stopping:
@@ -241,13 +240,43 @@ func (g *Gateway) acceptTCP(s *socket) {
 		peer := addrOf(raw.RemoteAddr())
 		snap := g.snapshot.Load()
 		trusted := snap.trusts(peer.Addr())
-		if reason := g.conns.admit(peer.Addr(), snap.config.Limits.MaxConnections, snap.config.Limits.MaxConnectionsPerIP, trusted); reason != "" {
+		reason := snap.turnsAway(peer.Addr(), trusted)
+		switch {
+		case reason != "":
+		case !g.files.Client(raw.(syscall.Conn)):
+			g.metrics.acceptErrors.WithLabelValues(s.address).Inc()
+			reason = "descriptors"
+		case g.engines.Load.MemoryFull():
+			reason = "memory"
+		default:
+			reason = g.conns.admit(peer.Addr(), snap.config.Limits.MaxConnections, snap.config.Limits.MaxConnectionsPerIP, trusted)
+		}
+		if reason != "" {
 			g.metrics.requests.ConnectionRejected(s.address, reason)
 			raw.Close()
 			continue
 		}
 		g.served.Go(func() { g.startTCP(s, raw, peer, trusted) })
 	}
+}
+
+// refuseOne is told why a connection could not be accepted. If it is for want of
+// file descriptors, it is refused, so that its client does not wait for nothing.
+func (g *Gateway) refuseOne(s *socket, err error) (refused bool) {
+	g.metrics.acceptErrors.WithLabelValues(s.address).Inc()
+	if !errors.Is(err, syscall.EMFILE) && !errors.Is(err, syscall.ENFILE) {
+		g.log.Error("can't accept connections", zap.String("listener", s.address), zap.Error(err))
+		return false
+	}
+	g.files.Short()
+	g.files.Refuse(func() {
+		if raw, err := s.tcp.Accept(); err == nil {
+			g.metrics.requests.ConnectionRejected(s.address, "descriptors")
+			raw.Close()
+			refused = true
+		}
+	})
+	return refused
 }
 
 // startTCP takes a connection through PROXY header and TLS handshake and hands
@@ -283,6 +312,11 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 		if src.IsValid() {
 			c.Peer = src
 			c.Trusted = snap.trusts(src.Addr())
+			if reason := snap.turnsAway(src.Addr(), c.Trusted); reason != "" {
+				g.metrics.requests.ConnectionRejected(s.address, reason)
+				cc.Close()
+				return
+			}
 		}
 	}
 	if l == nil { // closed by a reload in this moment
@@ -330,7 +364,7 @@ func (g *Gateway) startTCP(s *socket, raw net.Conn, peer netip.AddrPort, trusted
 }
 
 // listenQUIC makes the QUIC listener of a packet socket.
-func (s *socket) listenQUIC(m *middleware.Metrics, tlsConf *tls.Config, conf *quic.Config) (err error) {
+func (s *socket) listenQUIC(m *middleware.Metrics, tlsConf *tls.Config, conf *quic.Config, turnAway func(netip.Addr) string) (err error) {
 	newcomers := rate.NewLimiter(100, 200)
 	s.udp = &quic.Transport{
 		Conn:                  s.packets,
@@ -338,7 +372,7 @@ func (s *socket) listenQUIC(m *middleware.Metrics, tlsConf *tls.Config, conf *qu
 		// Above an ordinary rate of new connections, addresses must prove
 		// themselves by a round trip before they cost a handshake.
 		VerifySourceAddress: func(net.Addr) bool { return !newcomers.Allow() },
-		ConnContext:         watchHandshakes(m, s.address),
+		ConnContext:         watchHandshakes(m, s.address, turnAway),
 		Tracer:              &quicEvents{m, s.address},
 	}
 	s.quic, err = s.udp.Listen(tlsConf, conf)

@@ -52,7 +52,7 @@ func newMetrics(reg prometheus.Registerer, version string) *metrics {
 	m := &metrics{
 		requests: middleware.NewMetrics(reg),
 		acceptErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "vazel_accept_errors_total", Help: "Connections that the system could not hand over, for example for want of file descriptors.",
+			Name: "vazel_accept_errors_total", Help: "Times that a connection could not be accepted, for want of file descriptors or for another reason of the system.",
 		}, []string{"listener"}),
 		reloads: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vazel_config_reloads_total", Help: "Configurations that were applied (success) or refused (failure), the first one included.",
@@ -122,4 +122,13 @@ func (m *metrics) reloaded(c *config.Config, err error) {
 	m.info.mu.Lock()
 	m.info.hash = c.Hash
 	m.info.mu.Unlock()
+}
+
+// fit makes room for the series of what is configured.
+func (m *metrics) fit(c *config.Config) {
+	routes := 0
+	for _, s := range c.Services {
+		routes += len(s.Routes)
+	}
+	m.requests.Fit(routes, len(c.Callers))
 }

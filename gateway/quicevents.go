@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -24,9 +25,14 @@ type quicHandshake struct {
 
 type quicHandshakeKey struct{}
 
-// watchHandshakes counts handshakes that fail.
-func watchHandshakes(m *middleware.Metrics, listener string) func(context.Context, *quic.ClientInfo) (context.Context, error) {
-	return func(ctx context.Context, _ *quic.ClientInfo) (context.Context, error) {
+// watchHandshakes counts handshakes that fail, and refuses connections that turnAway
+// has a reason against before they begin.
+func watchHandshakes(m *middleware.Metrics, listener string, turnAway func(netip.Addr) string) func(context.Context, *quic.ClientInfo) (context.Context, error) {
+	return func(ctx context.Context, client *quic.ClientInfo) (context.Context, error) {
+		if reason := turnAway(addrOf(client.RemoteAddr).Addr()); reason != "" {
+			m.ConnectionRejected(listener, reason)
+			return nil, errTurnedAway
+		}
 		h := &quicHandshake{begun: time.Now()}
 		context.AfterFunc(ctx, func() {
 			if !h.ended.Swap(true) {
@@ -36,6 +42,8 @@ func watchHandshakes(m *middleware.Metrics, listener string) func(context.Contex
 		return context.WithValue(ctx, quicHandshakeKey{}, h), nil
 	}
 }
+
+var errTurnedAway = errors.New("the connection is turned away")
 
 // handshakeTook ends the handshake of an accepted connection and says how long
 // it took; 0 if that is not known.

@@ -25,8 +25,8 @@ import (
 // pass the same code as real ones, from the head to the policies; only the
 // upstream is not there. It opens no socket and writes no file.
 //
-// What depends on other requests is left out: rate limits, bounds on
-// concurrency and audit records.
+// What depends on other requests is left out: limits, quotas and audit
+// records. Address sets of URLs are taken for empty.
 type Rehearsal struct {
 	g *Gateway
 	c *config.Config
@@ -57,7 +57,7 @@ func alone(c *config.Config) *config.Config {
 	out := *c
 	out.Callers = map[string]middleware.Caller{}
 	for k, caller := range c.Callers {
-		caller.RateLimit = nil
+		caller.RateLimit, caller.Quota = nil, nil
 		out.Callers[k] = caller
 	}
 	out.Services = nil
@@ -66,7 +66,8 @@ func alone(c *config.Config) *config.Config {
 		service.Routes = nil
 		for _, r := range s.Routes {
 			route := *r
-			route.Policy.RateLimit, route.Policy.Concurrency, route.Policy.Audit = nil, 0, ""
+			route.Policy.RateLimit, route.Policy.Quota, route.Policy.Bandwidth = nil, nil, nil
+			route.Policy.Concurrency, route.Policy.Audit = 0, ""
 			service.Routes = append(service.Routes, &route)
 		}
 		out.Services = append(out.Services, &service)
@@ -81,7 +82,8 @@ type Question struct {
 	URL          string
 	Header       http.Header
 	Body         string
-	Organization string // configured key, or "" for a client without a certificate
+	Organization string     // configured key, or "" for a client without a certificate
+	From         netip.Addr // of the client; invalid for one of a network that is in nobody's use
 }
 
 // Answer is what would become of it.
@@ -122,7 +124,11 @@ func (re *Rehearsal) Ask(q Question) (Answer, error) {
 	if _, err := netip.ParseAddr(name); err == nil {
 		name = "" // clients name no address in their handshake
 	}
-	c := &conn{Conn: middleware.Conn{Listener: listener, Protocol: "h1", Peer: netip.MustParseAddrPort("192.0.2.1:1024")}, sni: name, close: func() {}}
+	from := q.From
+	if !from.IsValid() {
+		from = netip.MustParseAddr("192.0.2.1")
+	}
+	c := &conn{Conn: middleware.Conn{Listener: listener, Protocol: "h1", Peer: netip.AddrPortFrom(from, 1024)}, sni: name, close: func() {}}
 	set := re.g.snapshot.Load().certs
 	c.proven.Store(&proven{
 		trust: trustState{set.TrustID(), set.Epoch()}, until: time.Now().Add(time.Hour), identity: re.identity(q.Organization),

@@ -131,10 +131,9 @@ func TestRevocationModes(t *testing.T) {
 		"stale for longer than the grace": {"require": 403, "grace": 403, "observe": 200},
 		"never got":                       {"require": 403, "grace": 403, "observe": 200},
 	}
-	n := newNode(t, nil)
-	cert := n.client(n.orgCA, "NTRBG-100000003")
 	for name, st := range states {
-		os.RemoveAll(filepath.Join(n.dir, "state", "crl")) // each state stands for a node of its own
+		n := newNode(t, nil) // of its own, for a list is kept
+		cert := n.client(n.orgCA, "NTRBG-100000003")
 		crl := st.crl(n)
 		for mode, code := range want[name] {
 			policy := "{mode: " + mode + "}"

@@ -5,7 +5,6 @@ import (
 	"hash/fnv"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"sort"
 	"strings"
@@ -13,6 +12,7 @@ import (
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // service is what a host leads to.
@@ -26,6 +26,11 @@ type service struct {
 	grpc      bool   // its upstream can speak gRPC, whose streams may rest
 	byHeader  bool   // a route is chosen by header fields
 	rules     []rule // of each route
+	errors    string // form of refusals where there is no route
+	// refusals is what the answers to requests without a route have in common with
+	// those of the routes; nil for nothing.
+	refusals middleware.Func
+	networks *addresses.Rules // of what no route takes
 
 	prefix map[string][]*route // by decoded path prefix, without trailing slash; "" is the root
 	exact  map[string][]*route // by decoded path
@@ -88,8 +93,12 @@ func (h *hosts) add(pattern string, s *service) {
 // stands for.
 func newService(c *config.Service, everybody []string, handlerOf func(r *config.Route, prefix string) (http.Handler, error)) (*service, error) {
 	s := &service{
-		name: c.Name, mtls: c.Policy.MTLS, grpc: strings.HasPrefix(c.Policy.UpstreamProtocol, "h2"),
+		name: c.Name, mtls: c.Policy.MTLS, errors: c.Policy.Errors, grpc: strings.HasPrefix(c.Policy.UpstreamProtocol, "h2"),
 		prefix: map[string][]*route{}, exact: map[string][]*route{}, denied: map[string][]*route{},
+	}
+	var err error
+	if s.refusals, err = c.Policy.SecurityHeaders.Build(middleware.Env{Service: c.Name}); err != nil {
+		return nil, err
 	}
 	if s.mtls == "" {
 		s.mtls = certs.MTLSOff
@@ -188,7 +197,7 @@ func callersOf(allow, everybody []string) map[string]bool {
 // find picks the route for a request. If a path fits but no method, route is
 // nil and allowed lists the methods that would.
 func (s *service) find(r *http.Request, t target) (found *route, allowed []string) {
-	q := query{raw: t.query}
+	q := middleware.Query{Raw: t.query}
 	if l := s.exact[t.decoded]; l != nil {
 		found, allowed = pick(l, r, &q)
 	}
@@ -215,7 +224,7 @@ func (s *service) find(r *http.Request, t target) (found *route, allowed []strin
 
 // findDenied looks for a deny route that some spelling of the path may reach at
 // an upstream that folds letters or trailing dots.
-func (s *service) findDenied(r *http.Request, t target, q *query) *route {
+func (s *service) findDenied(r *http.Request, t target, q *middleware.Query) *route {
 	folded := foldPath(t.decoded)
 	if d, _ := pick(s.denied["="+folded], r, q); d != nil {
 		return d
@@ -232,7 +241,7 @@ func (s *service) findDenied(r *http.Request, t target, q *query) *route {
 }
 
 // pick chooses among routes with one path.
-func pick(l []*route, r *http.Request, q *query) (found *route, allowed []string) {
+func pick(l []*route, r *http.Request, q *middleware.Query) (found *route, allowed []string) {
 	for _, c := range l {
 		if !c.fits(r, q) {
 			continue
@@ -258,9 +267,9 @@ func preflightFor(r *http.Request) string {
 	return r.Header["Access-Control-Request-Method"][0]
 }
 
-func (c *route) fits(r *http.Request, q *query) bool {
+func (c *route) fits(r *http.Request, q *middleware.Query) bool {
 	for _, m := range c.match {
-		if m.query && !q.has(m.name, m.want) || !m.query && !headerHas(r.Header, m.name, m.want) {
+		if m.query && !q.Has(m.name, m.want) || !m.query && !headerHas(r.Header, m.name, m.want) {
 			return false
 		}
 	}
@@ -272,36 +281,14 @@ func headerHas(h http.Header, name, want string) bool {
 	return want == "*" && len(values) > 0 || slices.Contains(values, want)
 }
 
-// query reads the parameters of a query string once, when the first route asks.
-// Names are compared without regard to letter case: OGC services read
-// REQUEST=GetMap and request=GetMap alike, and a condition that a different
-// spelling evades would protect nothing.
-type query struct {
-	raw    string
-	parsed bool
-	values map[string][]string
-}
-
-func (q *query) has(name, want string) bool {
-	if !q.parsed {
-		q.parsed = true
-		q.values = map[string][]string{}
-		for _, pair := range strings.FieldsFunc(q.raw, func(r rune) bool { return r == '&' || r == ';' }) {
-			k, v, _ := strings.Cut(pair, "=")
-			k, v = strings.ToLower(unescapeQuery(k)), unescapeQuery(v)
-			q.values[k] = append(q.values[k], v)
-		}
+// refuse answers a request without a route as the service's routes would.
+func (s *service) refuse(w http.ResponseWriter, r *http.Request, deny func(http.ResponseWriter)) {
+	middleware.RecordOf(r.Context()).Errors = s.errors
+	if s.refusals == nil {
+		deny(w)
+		return
 	}
-	values := q.values[strings.ToLower(name)]
-	return want == "*" && len(values) > 0 || slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, want) })
-}
-
-// unescapeQuery decodes as much of s as can be decoded.
-func unescapeQuery(s string) string {
-	if u, err := url.QueryUnescape(s); err == nil {
-		return u
-	}
-	return s
+	s.refusals(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { deny(w) })).ServeHTTP(w, r)
 }
 
 // deniedRoute answers the requests of a route with deny.

@@ -16,19 +16,24 @@ import (
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 	"github.com/vazel-gateway/vazel/middleware/waf"
 )
 
 // snapshot is everything that one configuration decides. It is immutable; a
 // request uses the one that it found when it came.
 type snapshot struct {
-	config  *config.Config
-	certs   *certs.Set
-	hosts   hosts
-	pools   []*proxy.Pool
-	listens map[string]*listen // by configured address
-	trusted []netip.Prefix
-	rights  map[string]uint64 // by organization, "" for nobody: of everything that it may send where identity counts
+	config    *config.Config
+	certs     *certs.Set
+	hosts     hosts
+	pools     []*proxy.Pool
+	listens   map[string]*listen // by configured address
+	trusted   []netip.Prefix
+	addresses *addresses.Book
+	deny      *addresses.Rules // of connections
+	limits    *middleware.LimitList
+	mark      uint64            // limits of this configuration were given after it
+	rights    map[string]uint64 // by organization, "" for nobody: of everything that it may send where identity counts
 }
 
 // listen is one configured address.
@@ -56,16 +61,25 @@ func (g *Gateway) build(c *config.Config) (*snapshot, error) {
 		hosts:   hosts{exact: map[string]*service{}, wildcard: map[string]*service{}},
 		listens: map[string]*listen{},
 		rights:  map[string]uint64{},
+		limits:  middleware.NewLimitList(),
+		mark:    g.engines.Limits.Mark(),
 	}
 	for _, p := range c.TrustedProxies {
 		s.trusted = append(s.trusted, p.Prefix)
 	}
 	var err error
+	if s.addresses, err = g.networks.Build(c.AddressSets); err != nil {
+		return nil, err
+	}
+	if s.deny, err = s.addresses.Rules(c.DenyFrom, nil); err != nil {
+		return nil, err
+	}
 	if s.certs, err = g.certs.Build(TrustOf(c)); err != nil {
 		return nil, err
 	}
 	everybody := slices.Sorted(maps.Keys(c.Callers))
-	shared := middleware.Env{Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines}
+	shared := middleware.Env{Callers: c.Callers, Log: g.log, Metrics: g.metrics.requests, Engines: g.engines,
+		Limits: s.limits, Addresses: s.addresses, WriteTimeout: c.Limits.WriteTimeout.Std()}
 	if shared.Ceilings, err = middleware.NewCeilings(shared); err != nil {
 		return nil, err
 	}
@@ -183,16 +197,20 @@ func (g *Gateway) buildService(shared middleware.Env, sc *config.Service, everyb
 		}
 		return h, nil
 	})
+	if err == nil {
+		svc.networks, err = shared.Addresses.Rules(sc.Policy.DenyFrom, sc.Policy.AllowFrom)
+	}
 	return svc, pool, err
 }
 
 // routeHandler makes what a route's requests pass, from its policies to the upstream.
 func (g *Gateway) routeHandler(env middleware.Env, sc *config.Service, rc *config.Route, pool *proxy.Pool, prefix string) (http.Handler, error) {
-	if rc.Deny {
-		return http.HandlerFunc(deniedRoute), nil
-	}
 	var end http.Handler
+	chain := rc.Policy.Chain
 	switch {
+	case rc.Deny: // nobody gets so far as to be limited or inspected
+		end = http.HandlerFunc(deniedRoute)
+		chain = middleware.Chain{Audit: chain.Audit, SecurityHeaders: chain.SecurityHeaders}
 	case rc.Redirect != nil:
 		end = redirectRoute(rc.Redirect, prefix)
 	case pool == nil:
@@ -203,14 +221,23 @@ func (g *Gateway) routeHandler(env middleware.Env, sc *config.Service, rc *confi
 		end = pool.Handler(proxy.RouteConfig{Settings: rc.Policy.Settings, Outbound: outbound, Path: rewritePath(rc.Rewrite, prefix)})
 	}
 	env.Service, env.Route, env.Backend = sc.Name, rc.Name, backendOf(sc, rc, prefix)
-	env.RateLimitScope, env.ConcurrencyScope = sc.Name, sc.Name
+	env.RateLimitScope, env.QuotaScope, env.BandwidthScope, env.ConcurrencyScope = sc.Name, sc.Name, sc.Name, sc.Name
+	if sc.Policy.MTLS == certs.MTLSOff {
+		env.Limits = nil // nobody is identified here
+	}
 	if rc.OwnRateLimit {
 		env.RateLimitScope = rc.Name
+	}
+	if rc.OwnQuota {
+		env.QuotaScope = rc.Name
+	}
+	if rc.OwnBandwidth {
+		env.BandwidthScope = rc.Name
 	}
 	if rc.OwnConcurrency {
 		env.ConcurrencyScope = rc.Name
 	}
-	wrap, err := rc.Policy.Chain.Build(env)
+	wrap, err := chain.Build(env)
 	if err != nil {
 		return nil, err
 	}

@@ -8,10 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
-	"time"
-
-	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 )
 
 // LogOutputs says where requests are logged: stdout, stderr, off (or "") or a
@@ -58,7 +54,7 @@ func (o *Observer) openSink(name, output, former string, inForce *logSink) (*log
 	case output == former && inForce != nil:
 		return inForce, nil
 	}
-	return newLogSink(output, encoderConfig(), o.metrics.logDropped.WithLabelValues(name))
+	return newLogSink(output, o.metrics.logDropped.WithLabelValues(name))
 }
 
 // Discard closes logs that were opened but never used.
@@ -92,40 +88,24 @@ func (l *Logs) closeExcept(kept *Logs) {
 	}
 }
 
-// encoderConfig is the frame of a line; everything else comes from logLine.
-func encoderConfig() zapcore.EncoderConfig {
-	return zapcore.EncoderConfig{
-		TimeKey: "@timestamp",
-		EncodeTime: func(t time.Time, enc zapcore.PrimitiveArrayEncoder) {
-			const layout = "2006-01-02T15:04:05.000000Z"
-			if a, ok := enc.(interface{ AppendTimeLayout(time.Time, string) }); ok {
-				a.AppendTimeLayout(t.UTC(), layout)
-				return
-			}
-			enc.AppendString(t.UTC().Format(layout))
-		},
-		EncodeDuration: zapcore.NanosDurationEncoder,
-	}
-}
-
 // request writes the lines of a finished request.
 func (l *Logs) request(o *Observer, rec *Record, r *http.Request) {
 	security := l.security != nil && rec.refused()
 	if l.access == nil && !security {
 		return
 	}
-	line := o.lines.Get().(*logLine)
-	line.rec, line.tls = rec, r.TLS
+	line := o.lines.Get().(*jsonLine)
 	if l.access != nil {
-		line.security = false
-		l.access.log(rec.Start, line.inline[:])
+		rec.line(line, r.TLS, false)
+		l.access.log(*line)
 	}
 	if security {
-		line.security = true
-		l.security.log(rec.Start, line.inline[:])
+		rec.line(line, r.TLS, true)
+		l.security.log(*line)
 	}
-	line.rec, line.tls = nil, nil
-	o.lines.Put(line)
+	if cap(*line) <= logLargest {
+		o.lines.Put(line)
+	}
 }
 
 // refused reports whether the request belongs into the security log: refused
@@ -142,136 +122,113 @@ func (rec *Record) refused() bool {
 	return rec.Denial.By == "waf"
 }
 
-// logLine writes a Record with OpenTelemetry's names. Times are nanoseconds, as
-// event.duration is.
-type logLine struct {
-	rec      *Record
-	tls      *tls.ConnectionState
-	security bool
-	inline   [1]zapcore.Field
-}
-
-func newLogLine() *logLine {
-	l := new(logLine)
-	l.inline[0] = zap.Inline(l)
-	return l
-}
-
-// MarshalLogObject implements zapcore.ObjectMarshaler. What a client wrote
-// stands in it only where it is bounded, escaped and masked; the query, the
-// fields of the header and the body stand in it never.
-func (l *logLine) MarshalLogObject(enc zapcore.ObjectEncoder) error {
-	rec := l.rec
+// line writes the record with OpenTelemetry's names. Times are nanoseconds, as
+// event.duration is. What a client wrote stands in it only where it is bounded,
+// escaped and masked; the query, the fields of the header and the body stand in
+// it never.
+func (rec *Record) line(l *jsonLine, state *tls.ConnectionState, security bool) {
 	dataset := "vazel.access"
-	if l.security {
+	if security {
 		dataset = "vazel.security"
 	}
-	enc.AddString("event.dataset", dataset)
-	enc.AddString("event.id", rec.ID)
-	enc.AddString("event.action", "request")
+	l.begin()
+	l.time("@timestamp", rec.Start)
+	l.text("event.dataset", dataset)
+	l.text("event.id", rec.ID)
+	l.text("event.action", "request")
 	outcome := "success"
 	if rec.Denial != nil || rec.Status >= 400 || rec.Aborted == "gateway" {
 		outcome = "failure"
 	}
-	enc.AddString("event.outcome", outcome)
-	enc.AddInt64("event.duration", rec.Duration.Nanoseconds())
-	enc.AddString("http.request.method", logMethod(rec.Method))
+	l.text("event.outcome", outcome)
+	l.int("event.duration", rec.Duration.Nanoseconds())
+	l.text("http.request.method", logMethod(rec.Method))
 	if rec.Host != "" {
-		enc.AddString("url.domain", rec.Host)
+		l.text("url.domain", rec.Host)
 	}
 	if rec.Path != "" {
-		enc.AddString("url.path", Mask(rec.Path))
+		l.text("url.path", Mask(rec.Path))
 	}
-	enc.AddInt("http.response.status_code", rec.Status)
-	enc.AddInt64("http.request.body.size", rec.BytesIn)
-	enc.AddInt64("http.response.body.size", rec.BytesOut)
-	enc.AddString("network.protocol.version", protocolVersion(rec.Protocol))
+	l.int("http.response.status_code", int64(rec.Status))
+	l.int("http.request.body.size", rec.BytesIn)
+	l.int("http.response.body.size", rec.BytesOut)
+	l.text("network.protocol.version", protocolVersion(rec.Protocol))
 	address := truncated(rec.Client)
-	if l.security {
+	if security {
 		address = rec.Client.String()
-		enc.AddString("network.peer.address", rec.Peer.Addr().String())
+		l.text("network.peer.address", rec.Peer.Addr().String())
 	}
-	enc.AddString("client.address", address)
-	if t := l.tls; t != nil {
-		enc.AddString("tls.protocol.version", tlsVersion(t.Version))
-		if t.CurveID != 0 {
-			enc.AddString("tls.curve", t.CurveID.String())
+	l.text("client.address", address)
+	if state != nil {
+		l.text("tls.protocol.version", tlsVersion(state.Version))
+		if state.CurveID != 0 {
+			l.text("tls.curve", state.CurveID.String())
 		}
 	}
 	if leaf := rec.Identity.Leaf; leaf != nil {
 		sum := sha256.Sum256(leaf.Raw)
-		enc.AddString("tls.client.hash.sha256", hex.EncodeToString(sum[:]))
-		if l.security {
-			enc.AddString("tls.client.subject", Mask(clipped(leaf.Subject.String(), 512)))
+		l.text("tls.client.hash.sha256", hex.EncodeToString(sum[:]))
+		if security {
+			l.text("tls.client.subject", Mask(clipped(leaf.Subject.String(), 512)))
 		}
 	}
-	enc.AddString("trace_id", rec.TraceID)
-	enc.AddString("span_id", rec.SpanID)
-	enc.AddString("vazel.listener", rec.Listener)
+	l.text("trace_id", rec.TraceID)
+	l.text("span_id", rec.SpanID)
+	l.text("vazel.listener", rec.Listener)
 	if rec.Service != "" {
-		enc.AddString("vazel.service", rec.Service)
+		l.text("vazel.service", rec.Service)
 	}
 	if rec.Route != "" {
-		enc.AddString("vazel.route", rec.Route)
+		l.text("vazel.route", rec.Route)
 	}
 	if rec.Organization != "" {
-		enc.AddString("vazel.organization", rec.Organization)
+		l.text("vazel.organization", rec.Organization)
 	}
 	decision := "allow"
 	if d := rec.Denial; d != nil {
 		decision = "deny"
-		enc.AddString("vazel.denied_by", d.By)
-		enc.AddString("vazel.reason", d.Reason)
+		l.text("vazel.denied_by", d.By)
+		l.text("vazel.reason", d.Reason)
 		if d.Detail != "" {
-			enc.AddString("vazel.detail", Mask(clipped(d.Detail, 512)))
+			l.text("vazel.detail", Mask(clipped(d.Detail, 512)))
 		}
 		if rec.Organization == "" && rec.Identity.Claimed != "" {
-			enc.AddString("vazel.claimed_organization", rec.Identity.Claimed)
+			l.text("vazel.claimed_organization", rec.Identity.Claimed)
 		}
 	}
-	enc.AddString("vazel.decision", decision)
+	l.text("vazel.decision", decision)
 	if rec.Upstream != "" {
-		enc.AddString("vazel.upstream.server", rec.UpstreamServer)
-		enc.AddInt64("vazel.upstream.duration", rec.UpstreamDuration.Nanoseconds())
-		enc.AddInt("vazel.attempts", rec.Attempts)
+		l.text("vazel.upstream.server", rec.UpstreamServer)
+		l.int("vazel.upstream.duration", rec.UpstreamDuration.Nanoseconds())
+		l.int("vazel.attempts", int64(rec.Attempts))
 		if rec.UpstreamError != "" {
-			enc.AddString("vazel.upstream.error", rec.UpstreamError)
+			l.text("vazel.upstream.error", rec.UpstreamError)
 		}
 	}
 	if rec.Cache != "" {
-		enc.AddString("vazel.cache", rec.Cache)
+		l.text("vazel.cache", rec.Cache)
 	}
 	if rec.RateLimitPolicy != "" {
-		enc.AddString("vazel.ratelimit.policy", rec.RateLimitPolicy)
-		enc.AddString("vazel.ratelimit.decision", rec.RateLimitDecision)
+		l.text("vazel.ratelimit.policy", rec.RateLimitPolicy)
+		l.text("vazel.ratelimit.decision", rec.RateLimitDecision)
 	}
 	if rec.InspectionMode != "" {
-		enc.AddString("vazel.inspection.mode", rec.InspectionMode)
-		enc.AddInt("vazel.inspection.score", rec.InspectionScore)
+		l.text("vazel.inspection.mode", rec.InspectionMode)
+		l.int("vazel.inspection.score", int64(rec.InspectionScore))
 		if len(rec.InspectionRules) > 0 {
-			enc.AddArray("vazel.inspection.rules", ruleIDs(rec.InspectionRules))
+			l.ints("vazel.inspection.rules", rec.InspectionRules)
 		}
 		if rec.InspectionCategory != "" {
-			enc.AddString("vazel.inspection.category", rec.InspectionCategory)
+			l.text("vazel.inspection.category", rec.InspectionCategory)
 		}
 	}
 	if rec.Aborted != "" {
-		enc.AddString("vazel.aborted", rec.Aborted)
+		l.text("vazel.aborted", rec.Aborted)
 	}
 	if rec.Panic {
-		enc.AddBool("vazel.panic", true)
+		l.bool("vazel.panic", true)
 	}
-	return nil
-}
-
-type ruleIDs []int
-
-// MarshalLogArray implements zapcore.ArrayMarshaler.
-func (ids ruleIDs) MarshalLogArray(enc zapcore.ArrayEncoder) error {
-	for _, id := range ids {
-		enc.AppendInt(id)
-	}
-	return nil
+	l.end()
 }
 
 // logMethod bounds what a client can write into the log.

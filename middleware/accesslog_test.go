@@ -238,7 +238,7 @@ func (s *stuck) Close() error { return nil }
 func newSink(t *testing.T, w io.WriteCloser) (*logSink, prometheus.Counter) {
 	t.Helper()
 	dropped := prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped"})
-	s := makeLogSink(encoderConfig(), dropped)
+	s := makeLogSink(dropped)
 	go s.run(w)
 	t.Cleanup(s.close)
 	return s, dropped
@@ -250,18 +250,20 @@ func TestLogNeverBlocks(t *testing.T) {
 	t.Parallel()
 	w := &stuck{entered: make(chan struct{}, 1), let: make(chan struct{})}
 	s, dropped := newSink(t, w)
-	s.log(time.Now(), nil)
+	line := append(bytes.Repeat([]byte("x"), 1023), '\n')
+	s.log(line)
 	<-w.entered
-	const n = 3 * logQueue
+	const room = logWaiting / 1024
+	const n = 3 * room
 	for range n {
-		s.log(time.Now(), nil)
+		s.log(line)
 	}
-	if got := testutil.ToFloat64(dropped); got < n-logQueue-1 {
-		t.Errorf("%v lines dropped, want about %d", got, n-logQueue)
+	if got := testutil.ToFloat64(dropped); got != n-room {
+		t.Errorf("%v lines dropped, want %d", got, n-room)
 	}
 	close(w.let)
 	s.close()
-	s.log(time.Now(), nil) // too late
+	s.log(line) // too late
 	written := bytes.Count(w.Bytes(), []byte("\n"))
 	if got := int(testutil.ToFloat64(dropped)) + written; got != n+2 {
 		t.Errorf("%d lines written or counted, want %d", got, n+2)
@@ -291,13 +293,9 @@ func TestLogOnFullDisk(t *testing.T) {
 	dropped := prometheus.NewCounter(prometheus.CounterOpts{Name: "dropped"})
 	w := &full{room: 6}
 	b := batch{w: w, dropped: dropped}
-	for range 3 {
-		b.add([]byte("abc\n"))
-	}
-	b.flush() // "abc\nab" fits
+	b.write([]byte("abc\nabc\nabc\n")) // "abc\nab" fits
 	w.room = 100
-	b.add([]byte("def\n"))
-	b.flush()
+	b.write([]byte("def\n"))
 	if got, want := w.String(), "abc\nab\ndef\n"; got != want {
 		t.Errorf("wrote %q, want %q", got, want)
 	}

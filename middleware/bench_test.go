@@ -15,7 +15,7 @@ import (
 // without the access log, in front of a handler that does nothing.
 func BenchmarkChain(b *testing.B) {
 	chain := Chain{
-		Allow: unit.List{"nra"}, Methods: unit.List{"GET"}, RateLimit: &RateLimit{Rate: parsed[unit.Rate](b, "1000000000/s"), Per: "organization"},
+		Allow: unit.List{"nra"}, Methods: unit.List{"GET"}, RateLimit: RateLimits{{Rate: parsed[unit.Rate](b, "1000000000/s"), Per: "organization"}},
 		MaxBody: parsed[unit.Size](b, "10MiB"), Concurrency: 1000, Headers: &Headers{Response: HeaderChange{Set: map[string]string{"X-Frame-Options": "DENY"}}},
 	}
 	for _, c := range []struct {

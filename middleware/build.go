@@ -9,7 +9,7 @@ import (
 // It is pure: no goroutine, no metric, no state beyond what env lends.
 //
 // The order: nobody is told anything about a service that he may not call, so
-// access comes first. What is cheap to refuse comes before what is dear:
+// access comes first, and before that the network, which costs least to look up. What is cheap to refuse comes before what is dear:
 // methods and limits before inspection. A preflight request carries no
 // credentials by design (Fetch 4.8), so CORS answers it before access is asked.
 func (c *Chain) Build(env Env) (Func, error) {
@@ -20,14 +20,16 @@ func (c *Chain) Build(env Env) (Func, error) {
 	}{
 		{"audit", func() (Func, error) { return buildAudit(c.Audit, env) }},
 		{"security_headers", func() (Func, error) { return c.SecurityHeaders.Build(env) }},
+		{"networks", func() (Func, error) { return buildNetworks(c.DenyFrom, c.AllowFrom, env) }},
 		{"cors", func() (Func, error) { return c.CORS.Build(c.Methods, env) }},
 		{"allow", func() (Func, error) { return buildAllow(c.Allow, env) }},
 		{"require_pq", func() (Func, error) { return buildRequirePQ(c.RequirePQ, env) }},
 		{"maintenance", func() (Func, error) { return c.Maintenance.Build(env) }},
 		{"priority", func() (Func, error) { return buildShed(c.Priority, env) }},
 		{"methods", func() (Func, error) { return buildMethods(c.Methods, env) }},
-		{"rate_limit", func() (Func, error) { return buildRateLimit(c.RateLimit, env) }},
+		{"rate_limit", func() (Func, error) { return buildRateLimit(c, env) }},
 		{"concurrency", func() (Func, error) { return buildConcurrency(c.Concurrency, env) }},
+		{"bandwidth", func() (Func, error) { return c.Bandwidth.Build(env) }},
 		{"max_body", func() (Func, error) { return buildMaxBody(int64(c.MaxBody), env) }},
 		{"waf", func() (Func, error) { return c.WAF.Build(env) }},
 		{"headers", func() (Func, error) { return c.Headers.Build(env) }},

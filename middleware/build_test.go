@@ -77,7 +77,7 @@ func TestBuildOrder(t *testing.T) {
 	t.Parallel()
 	chain := Chain{
 		Allow: unit.List{"nra"}, Methods: unit.List{"GET", "POST"}, CORS: &CORS{Origins: []string{"https://portal.example"}},
-		RateLimit: &RateLimit{Rate: parsed[unit.Rate](t, "1/h"), Burst: 1, Per: "organization"}, MaxBody: parsed[unit.Size](t, "10B"),
+		RateLimit: RateLimits{{Rate: parsed[unit.Rate](t, "1/h"), Burst: 1, Per: "organization"}}, MaxBody: parsed[unit.Size](t, "10B"),
 	}
 	f, err := chain.Build(testEnv(t))
 	if err != nil {

@@ -30,7 +30,7 @@ func buildCompress(names []string, env Env) (Func, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	c := &compression{busy: env.Engines.underWay("compress\x00encoders")}
+	c := &compression{busy: &env.Engines.underWay("compress\x00encoders").n}
 	seen := map[string]bool{}
 	for _, n := range names {
 		coding, err := newCoding(n)

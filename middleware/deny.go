@@ -15,6 +15,8 @@ type Denial struct {
 	By string
 	// Reason is a stable word such as not_allowed; it ends the problem type and selects the texts.
 	Reason string
+	// Policy is the name of the limit that refused, if one did.
+	Policy string
 	// Detail is one sentence for the log; it never reaches the client.
 	Detail string
 	// RetryAfter, if not zero, is sent as Retry-After, rounded up to seconds.

@@ -1,9 +1,14 @@
 package middleware
 
 import (
+	"context"
+	"crypto/rand"
 	"errors"
+	"net/netip"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -19,7 +24,8 @@ type EnginesOptions struct {
 	Log        *zap.Logger
 	Registerer prometheus.Registerer
 	Metrics    *Metrics
-	Share      bool // files of logs with the process that is taken over from
+	StateDir   string // where quotas are kept across restarts; "" keeps none
+	Share      bool   // files of logs with the process that is taken over from
 }
 
 // Engines are the state behind the policies. They live as long as the process
@@ -32,10 +38,19 @@ type Engines struct {
 	Buffers *Buffers
 	Cache   *cache.Store
 
-	cached *prometheus.CounterVec
+	inspection *inspectionBudget
 
-	mu     sync.Mutex
-	places map[string]*atomic.Int64 // requests under way, by concurrency scope
+	cached *prometheus.CounterVec
+	log    *zap.Logger
+	lent   *storeMetrics
+
+	quotas string // file of what is used of them; "" for none
+	hash   hasher // of what limits count by and must not be kept
+
+	mu       sync.Mutex
+	places   map[string]*crowd    // requests under way, by name of the bound
+	bands    map[string]*pacers   // by bandwidth and direction
+	refusals map[string]*refusals // by organization
 }
 
 // NewEngines makes the engines.
@@ -44,15 +59,25 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 		Limits:  limit.New(limit.Options{}),
 		WAF:     waf.NewManager(waf.Options{Log: o.Log.Named("waf"), Registerer: o.Registerer}),
 		Audit:   audit.New(audit.Options{Log: o.Log.Named("audit"), Registerer: o.Registerer, Share: o.Share}),
-		Load:    newLoad(o.Registerer),
+		Load:    newLoad(o.Registerer, o.Log),
 		Buffers: newBuffers(o.Registerer),
 		Cache:   cache.New(0),
 		cached: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vazel_cache_requests_total", Help: "Requests of routes with a cache. Result: hit, miss (and kept), revalidated, stale (the upstream failed), coalesced, pass (can't be kept).",
 		}, []string{"route", "result"}),
-		places: map[string]*atomic.Int64{},
+		places: map[string]*crowd{}, bands: map[string]*pacers{}, refusals: map[string]*refusals{},
+		log: o.Log.Named("limits"),
 	}
-	o.Registerer.MustRegister(NewLimitCollector(e.Limits), e.cached)
+	rand.Read(e.hash.key[:])
+	if o.StateDir != "" {
+		e.quotas = filepath.Join(o.StateDir, "quotas.json")
+	}
+	if !o.Share { // otherwise the other process still counts; Run reads what it has left
+		e.loadQuotas()
+	}
+	e.inspection = newInspectionBudget(e.Limits, &e.hash, o.Registerer)
+	e.lent = newStoreMetrics(e.Limits, o.Registerer)
+	o.Registerer.MustRegister(NewLimitCollector(e.Limits, e.crowded), e.cached)
 	for _, g := range []struct {
 		name, help string
 		value      func(cache.Stats) float64
@@ -77,20 +102,114 @@ func (e *Engines) cacheResults(route string) map[string]prometheus.Counter {
 	return m
 }
 
-// underWay is the count of requests under way in a scope.
-func (e *Engines) underWay(scope string) *atomic.Int64 {
+// crowd is the requests under way that one bound on concurrency counts.
+type crowd struct {
+	n    atomic.Int64
+	most atomic.Int64 // in the newest configuration
+}
+
+// underWay counts the requests of a bound, whatever configuration they began
+// with.
+func (e *Engines) underWay(name string) *crowd {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	n := e.places[scope]
-	if n == nil {
-		n = new(atomic.Int64)
-		e.places[scope] = n
+	c := e.places[name]
+	if c == nil {
+		c = &crowd{}
+		e.places[name] = c
 	}
-	return n
+	return c
+}
+
+// crowded is how full each bound on concurrency is that has requests under way,
+// from 0 to 1.
+func (e *Engines) crowded() map[string]float64 {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	full := map[string]float64{}
+	for name, c := range e.places {
+		if n, most := c.n.Load(), c.most.Load(); n > 0 && most > 0 && len(full) < maxSeries {
+			full[name] = min(1, float64(n)/float64(most))
+		}
+	}
+	return full
+}
+
+// Inspection bounds the CPU time that inspection may use; 0 is the default.
+func (e *Engines) Inspection(perClient time.Duration, atOnce int) {
+	e.inspection.Set(perClient, atOnce)
 }
 
 // Reopen opens files anew, after they were moved away.
 func (e *Engines) Reopen() error { return errors.Join(e.Audit.Reopen()) }
 
+// pacers are those of a bandwidth.
+func (e *Engines) pacers(name string) *pacers {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	p := e.bands[name]
+	if p == nil {
+		p = &pacers{named: map[string]*pacer{}, networks: map[netip.Addr]*pacer{}}
+		e.bands[name] = p
+	}
+	return p
+}
+
+func (e *Engines) loadQuotas() {
+	if e.quotas == "" {
+		return
+	}
+	if err := e.Limits.LoadQuotas(e.quotas); err != nil {
+		e.log.Error("the file of quotas can't be used", zap.Error(err))
+	}
+	e.quotas = ""
+}
+
+// Bequeath leaves what is used of quotas to the process that takes over. What
+// connections that stay here for a while still use is counted here only.
+func (e *Engines) Bequeath() {
+	if err := e.Limits.LeaveQuotas(); err != nil {
+		e.log.Error("the use of quotas could not be written; the next process will not know the last of it", zap.Error(err))
+	}
+}
+
+// quotaSave is how often the use of quotas goes to the disk.
+const quotaSave = time.Second
+
+// Run does the engines' background work until ctx ends.
+func (e *Engines) Run(ctx context.Context) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { e.Load.Run(ctx) })
+	e.loadQuotas()
+	wg.Go(func() { e.Limits.NoteQuotas(ctx) })
+	wg.Go(func() { e.Limits.Run(ctx, e.log, e.lent) })
+	tick := time.NewTicker(quotaSave)
+	defer tick.Stop()
+	failing := false
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if jump, followed := e.Limits.KeepTime(); followed {
+			e.log.Warn("quotas follow the clock, which differs since an hour ago", zap.Duration("by", jump))
+		} else if jump != 0 {
+			e.log.Warn("the clock jumped; quotas follow when that has lasted for an hour", zap.Duration("by", jump))
+		}
+		err := e.Limits.SaveQuotas()
+		if err != nil && !failing {
+			e.log.Error("the use of quotas can't be written; a restart would forget it", zap.Error(err))
+		}
+		failing = err != nil
+	}
+}
+
 // Close writes out what the engines hold.
-func (e *Engines) Close() { e.Audit.Close() }
+func (e *Engines) Close() {
+	if err := e.Limits.SaveQuotas(); err != nil {
+		e.log.Error("the use of quotas could not be written; the next start will not know the last of it", zap.Error(err))
+	}
+	e.Audit.Close()
+}

@@ -12,20 +12,23 @@ import (
 // struct costs a quarter of that and allocates nothing. Reading takes no lock;
 // the map is copied for each new key, of which a configuration has few.
 //
-// It also bounds the metric: beyond maxSeries label sets, further ones share the
-// set of the overflow key, and vazel_metric_overflow_total says so.
+// It also bounds the metric: when its label sets or the series of all metrics
+// are used up, further ones share the set of the overflow key, and
+// vazel_metric_overflow_total says so.
 type handles[K comparable, V any] struct {
-	known atomic.Pointer[map[K]V]
-	make  func(K) V
-	over  func() V
-	lost  func() prometheus.Counter
+	known  atomic.Pointer[map[K]V]
+	room   *room
+	weight int // series of one label set
+	make   func(K) V
+	over   func() V
+	lost   func() prometheus.Counter
 
 	mu sync.Mutex // serializes writers of known
 }
 
-func newHandles[K comparable, V any](m *Metrics, metric string, overflow K, mk func(K) V) *handles[K, V] {
+func newHandles[K comparable, V any](m *Metrics, metric string, weight int, overflow K, mk func(K) V) *handles[K, V] {
 	h := &handles[K, V]{
-		make: mk,
+		room: &m.room, weight: weight, make: mk,
 		over: sync.OnceValue(func() V { return mk(overflow) }),
 		lost: sync.OnceValue(func() prometheus.Counter { return m.overflow.WithLabelValues(metric) }),
 	}
@@ -41,7 +44,7 @@ func (h *handles[K, V]) get(k K) V {
 }
 
 func (h *handles[K, V]) add(k K) V {
-	if len(*h.known.Load()) >= maxSeries {
+	if len(*h.known.Load()) >= h.room.sets() || h.room.full() {
 		h.lost().Inc()
 		return h.over()
 	}
@@ -51,7 +54,7 @@ func (h *handles[K, V]) add(k K) V {
 	if v, ok := known[k]; ok {
 		return v
 	}
-	if len(known) >= maxSeries { // another request took the last place
+	if len(known) >= h.room.sets() || !h.room.take(h.weight) { // another request took the last place
 		h.lost().Inc()
 		return h.over()
 	}
@@ -61,4 +64,38 @@ func (h *handles[K, V]) add(k K) V {
 	next[k] = v
 	h.known.Store(&next)
 	return v
+}
+
+// room is how many series all metrics of requests and connections may have
+// together. It follows the size of the configuration, never what clients send.
+type room struct {
+	scale atomic.Int64 // 0 counts as 1
+	taken atomic.Int64
+}
+
+// For up to 100 routes and 60 organizations. Together with the metrics of
+// upstreams, inspection, limits, certificates and the process, which follow the
+// configuration, that stays under 10,000 series.
+const (
+	maxSeries = 5500 // of all metrics
+	maxSets   = 1000 // label sets of one metric
+)
+
+// fit makes room for what a configuration has.
+func (r *room) fit(routes, organizations int) {
+	r.scale.Store(int64(max(1, (routes+99)/100, (organizations+59)/60)))
+}
+
+func (r *room) times() int  { return max(1, int(r.scale.Load())) }
+func (r *room) sets() int   { return maxSets * r.times() }
+func (r *room) series() int { return maxSeries * r.times() }
+func (r *room) full() bool  { return int(r.taken.Load()) >= r.series() }
+
+// take reports whether n more series fit, and counts them.
+func (r *room) take(n int) bool {
+	if int(r.taken.Add(int64(n))) > r.series() {
+		r.taken.Add(int64(-n))
+		return false
+	}
+	return true
 }

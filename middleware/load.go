@@ -3,12 +3,14 @@ package middleware
 import (
 	"context"
 	"math"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
 )
 
 const (
@@ -20,6 +22,9 @@ const (
 	// liveShare of the memory limit is what may be in use after a collection;
 	// beyond it the collector would get no rest.
 	liveShare = 0.9
+	// collectEvery is how often garbage is collected while memory is short: what is
+	// in use is known only after a collection, and few come where little is served.
+	collectEvery = 2 * time.Second
 )
 
 // Load is how hard the process is pressed: by requests under way, by work that
@@ -28,12 +33,14 @@ type Load struct {
 	underWay atomic.Int64
 	most     atomic.Int64  // requests under way that are allowed; 0: not set yet
 	measured atomic.Uint64 // math.Float64bits: of processors and memory
+	memory   atomic.Uint64 // math.Float64bits
+	log      *zap.Logger
 	shed     *prometheus.CounterVec
 	classes  [classes]prometheus.Counter
 }
 
-func newLoad(reg prometheus.Registerer) *Load {
-	l := &Load{shed: prometheus.NewCounterVec(prometheus.CounterOpts{
+func newLoad(reg prometheus.Registerer, log *zap.Logger) *Load {
+	l := &Load{log: log, shed: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "vazel_requests_shed_total", Help: "Requests refused because the process is overloaded. Class: low, normal (anonymous), organization (normal, with a proven organization), high.",
 	}, []string{"class"})}
 	for c := range classes {
@@ -57,18 +64,57 @@ func (l *Load) pressure() float64 {
 	return p
 }
 
+// MemoryFull reports whether more memory is in use than may be, so that not even
+// new connections can be taken.
+func (l *Load) MemoryFull() bool { return math.Float64frombits(l.memory.Load()) >= 1 }
+
 // Run measures until ctx ends.
 func (l *Load) Run(ctx context.Context) {
 	tick := time.NewTicker(loadEvery)
 	defer tick.Stop()
-	q := newQueue()
+	q, m := newQueue(), newMemory()
+	var told telling
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
-		l.measured.Store(math.Float64bits(max(q.pressure(), memoryPressure())))
+		processors, memory := q.pressure(), m.pressure()
+		if memory >= shedFrom[classLow] {
+			m.collect()
+			memory = m.pressure()
+		}
+		l.memory.Store(math.Float64bits(memory))
+		l.measured.Store(math.Float64bits(max(processors, memory)))
+		told.of(l.log, l.pressure(), processors, memory)
+	}
+}
+
+// telling writes to the log when overload begins and when it is over.
+type telling struct {
+	overloaded bool
+	calm       time.Time // since when it may be over
+}
+
+// calmAfter is how long nothing is shed until an overload is over, so that the log
+// does not tell of each of many short ones.
+const calmAfter = 10 * time.Second
+
+func (t *telling) of(log *zap.Logger, all, processors, memory float64) {
+	switch now := time.Now(); {
+	case all >= shedFrom[classLow]:
+		t.calm = time.Time{}
+		if !t.overloaded {
+			t.overloaded = true
+			log.Warn("overload: requests are refused, those of low priority first", zap.Float64("pressure", all), zap.Float64("of_processors", processors), zap.Float64("of_memory", memory))
+		}
+	case !t.overloaded:
+	case t.calm.IsZero():
+		t.calm = now
+	case now.Sub(t.calm) >= calmAfter:
+		t.overloaded = false
+		log.Info("the overload is over", zap.Float64("pressure", all))
 	}
 }
 
@@ -125,13 +171,32 @@ func slowTenth(h *metrics.Float64Histogram, former []uint64) float64 {
 	return 0
 }
 
-// memoryPressure is what is in use, as a share of what may be.
-func memoryPressure() float64 {
+// memory measures what is in use, as a share of what may be.
+type memory struct {
+	sample    []metrics.Sample
+	cycles    uint64
+	collected time.Time // when it last was
+}
+
+func newMemory() *memory {
+	return &memory{sample: []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}, {Name: "/gc/cycles/total:gc-cycles"}}}
+}
+
+func (m *memory) pressure() float64 {
 	limit := debug.SetMemoryLimit(-1)
 	if limit == math.MaxInt64 {
 		return 0
 	}
-	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
-	metrics.Read(s)
-	return float64(s[0].Value.Uint64()+s[1].Value.Uint64()) / (liveShare * float64(limit))
+	metrics.Read(m.sample)
+	if n := m.sample[2].Value.Uint64(); n != m.cycles {
+		m.cycles, m.collected = n, time.Now()
+	}
+	return float64(m.sample[0].Value.Uint64()+m.sample[1].Value.Uint64()) / (liveShare * float64(limit))
+}
+
+// collect collects garbage if nobody did so for a while.
+func (m *memory) collect() {
+	if time.Since(m.collected) >= collectEvery {
+		runtime.GC()
+	}
 }

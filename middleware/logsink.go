@@ -1,46 +1,52 @@
 package middleware
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/zap/zapcore"
 )
 
 // Bounds of a sink.
 const (
-	logQueue     = 8192            // lines that wait
+	logWaiting   = 4 << 20         // bytes of lines that wait
 	logBatch     = 64 << 10        // bytes that are written at once
-	logInterval  = time.Second     // until a line is in its file, if more keep coming
+	logInterval  = time.Second     // until a line is in its file, if there are fewer
 	logCloseTime = 5 * time.Second // for writing out at the end
-	logLargest   = 16 << 10        // larger buffers are not kept for reuse
+	logSpare     = 8               // buffers of that size that are kept
+	logLargest   = 16 << 10        // a larger buffer of one line is not kept
 	logFileMode  = os.FileMode(0o640)
 )
 
 // logSink writes lines in the background. Requests never wait for it: what
-// does not fit into its queue, or can't be written, is lost and counted.
+// finds no room, or can't be written, is lost and counted. A line is put behind
+// the others by the request that it is about, so that the goroutine which writes
+// wakes for each batch and not for each line.
 type logSink struct {
-	enc     zapcore.Encoder
 	path    string // of a file; "" for a standard stream
 	dropped prometheus.Counter
 
-	queue   chan *[]byte
-	pool    sync.Pool // *[]byte
-	again   chan chan error
-	quit    chan struct{}
-	once    sync.Once
-	done    chan struct{} // closed when nothing is written any more
-	stopped atomic.Bool   // nobody reads the queue any more
+	wake  chan struct{} // there is enough to write
+	again chan chan error
+	quit  chan struct{}
+	once  sync.Once
+	done  chan struct{} // closed when nothing is written any more
+
+	mu      sync.Mutex
+	buf     []byte   // lines, up to logBatch
+	full    [][]byte // what was buf before
+	waiting int      // bytes in both
+	spare   [][]byte
+	closed  bool
 }
 
 // newLogSink opens stdout, stderr or a file.
-func newLogSink(output string, c zapcore.EncoderConfig, dropped prometheus.Counter) (*logSink, error) {
-	s := makeLogSink(c, dropped)
+func newLogSink(output string, dropped prometheus.Counter) (*logSink, error) {
+	s := makeLogSink(dropped)
 	var w io.WriteCloser
 	switch output {
 	case "stdout":
@@ -59,13 +65,10 @@ func newLogSink(output string, c zapcore.EncoderConfig, dropped prometheus.Count
 	return s, nil
 }
 
-func makeLogSink(c zapcore.EncoderConfig, dropped prometheus.Counter) *logSink {
-	s := &logSink{
-		enc: zapcore.NewJSONEncoder(c), dropped: dropped,
-		queue: make(chan *[]byte, logQueue), again: make(chan chan error), quit: make(chan struct{}), done: make(chan struct{}),
+func makeLogSink(dropped prometheus.Counter) *logSink {
+	return &logSink{
+		dropped: dropped, wake: make(chan struct{}, 1), again: make(chan chan error), quit: make(chan struct{}), done: make(chan struct{}),
 	}
-	s.pool.New = func() any { b := make([]byte, 0, 1<<10); return &b }
-	return s
 }
 
 func (s *logSink) open() (*os.File, error) {
@@ -77,43 +80,40 @@ type keptOpen struct{ io.Writer }
 
 func (keptOpen) Close() error { return nil }
 
-// log writes one line. It never blocks.
-func (s *logSink) log(t time.Time, fields []zapcore.Field) {
-	line, err := s.enc.EncodeEntry(zapcore.Entry{Time: t}, fields)
-	if err != nil {
+// log takes one line, with its end. It never waits for the output.
+func (s *logSink) log(line []byte) {
+	s.mu.Lock()
+	if s.closed || s.waiting+len(line) > logWaiting {
+		s.mu.Unlock()
 		s.dropped.Inc()
 		return
 	}
-	b := s.pool.Get().(*[]byte)
-	*b = append((*b)[:0], line.Bytes()...)
-	line.Free()
-	select {
-	case s.queue <- b:
-		if s.stopped.Load() {
-			s.discard() // too late for run to see it
+	wake := s.path == "" && s.waiting == 0 // somebody may be looking
+	s.waiting += len(line)
+	if len(s.buf)+len(line) > cap(s.buf) {
+		if len(s.buf) > 0 {
+			s.full = append(s.full, s.buf)
+			wake = true
 		}
-	default:
-		s.dropped.Inc()
-		s.free(b)
+		s.buf = s.bufferLocked(len(line))
 	}
-}
-
-func (s *logSink) free(b *[]byte) {
-	if cap(*b) <= logLargest {
-		s.pool.Put(b)
-	}
-}
-
-// discard counts what is left in the queue of a closed sink.
-func (s *logSink) discard() {
-	for {
+	s.buf = append(s.buf, line...)
+	s.mu.Unlock()
+	if wake {
 		select {
-		case <-s.queue:
-			s.dropped.Inc()
-		default:
-			return
+		case s.wake <- struct{}{}:
+		default: // it will look after it was woken
 		}
 	}
+}
+
+func (s *logSink) bufferLocked(least int) []byte {
+	if n := len(s.spare); n > 0 && least <= logBatch {
+		b := s.spare[n-1]
+		s.spare = s.spare[:n-1]
+		return b
+	}
+	return make([]byte, 0, max(least, logBatch))
 }
 
 // run owns the output.
@@ -122,24 +122,14 @@ func (s *logSink) run(w io.WriteCloser) {
 	out := batch{w: w, dropped: s.dropped}
 	tick := time.NewTicker(logInterval)
 	defer tick.Stop()
-	take := func(b *[]byte) {
-		out.add(*b)
-		s.free(b)
-	}
 	for {
 		select {
-		case b := <-s.queue:
-			take(b)
-			if len(s.queue) == 0 && s.path == "" {
-				out.flush() // somebody may be looking
-			}
+		case <-s.wake:
+			s.write(&out, false)
 		case <-tick.C:
-			out.flush()
+			s.write(&out, false)
 		case answer := <-s.again:
-			for len(s.queue) > 0 { // lines of before the reopening belong into the old file
-				take(<-s.queue)
-			}
-			out.flush()
+			s.write(&out, false) // lines of before the reopening belong into the old file
 			f, err := s.open()
 			if err == nil {
 				out.w.Close()
@@ -147,58 +137,54 @@ func (s *logSink) run(w io.WriteCloser) {
 			}
 			answer <- err
 		case <-s.quit:
-			for len(s.queue) > 0 {
-				take(<-s.queue)
-			}
-			out.flush()
+			s.write(&out, true)
 			out.w.Close()
-			s.stopped.Store(true)
-			s.discard()
 			return
 		}
 	}
 }
 
-// batch collects lines for one write.
+// write writes what waits. After the last time nothing is taken any more.
+func (s *logSink) write(out *batch, last bool) {
+	s.mu.Lock()
+	full, buf := s.full, s.buf
+	s.full, s.buf, s.waiting, s.closed = nil, nil, 0, last
+	s.mu.Unlock()
+	if len(buf) > 0 {
+		full = append(full, buf)
+	}
+	for _, b := range full {
+		out.write(b)
+	}
+	s.mu.Lock()
+	for _, b := range full {
+		if len(s.spare) < logSpare && cap(b) == logBatch {
+			s.spare = append(s.spare, b[:0])
+		}
+	}
+	s.mu.Unlock()
+}
+
+// batch writes many lines at once.
 type batch struct {
 	w       io.WriteCloser
 	dropped prometheus.Counter
-	buf     []byte
-	lines   int
 	torn    bool // the last write ended within a line
 }
 
-func (b *batch) add(line []byte) {
-	if len(b.buf)+len(line) > logBatch {
-		b.flush()
-	}
-	b.buf = append(b.buf, line...)
-	b.lines++
-}
-
-// flush writes what was collected. What can't be written is lost: a full disk
-// must not become full memory.
-func (b *batch) flush() {
-	if len(b.buf) == 0 {
-		return
-	}
+// write writes whole lines. What can't be written is lost: a full disk must not
+// become full memory.
+func (b *batch) write(buf []byte) {
 	if b.torn {
 		if _, err := b.w.Write([]byte{'\n'}); err == nil {
 			b.torn = false
 		}
 	}
-	n, err := b.w.Write(b.buf)
+	n, err := b.w.Write(buf)
 	if err != nil {
-		whole := 0
-		for _, c := range b.buf[:n] {
-			if c == '\n' {
-				whole++
-			}
-		}
-		b.dropped.Add(float64(b.lines - whole))
-		b.torn = b.torn || n > 0 && b.buf[n-1] != '\n'
+		b.dropped.Add(float64(bytes.Count(buf[n:], []byte{'\n'})))
+		b.torn = b.torn || n > 0 && buf[n-1] != '\n'
 	}
-	b.buf, b.lines = b.buf[:0], 0
 }
 
 // reopen opens the file anew, after it was moved away. Lines that came before

@@ -37,11 +37,15 @@ type Metrics struct {
 
 	limitDecisions *prometheus.CounterVec
 	limited        *prometheus.CounterVec
+	nearLimit      *prometheus.CounterVec
+	paced          *prometheus.CounterVec
+	paceWaited     *prometheus.CounterVec
 
 	panics     *prometheus.CounterVec
 	overflow   *prometheus.CounterVec
 	logDropped *prometheus.CounterVec
 
+	room         room
 	byRequest    *handles[requestKey, prometheus.Counter]
 	byRoute      *handles[routeKey, *routeHandles]
 	byOrg        *handles[orgKey, *orgHandles]
@@ -67,14 +71,14 @@ const (
 	overflowed = "_overflow"  // the metric has too many series
 )
 
-// maxSeries bounds the label sets that one metric may have.
-const maxSeries = 2000
-
 // NewMetrics makes the metrics and registers them. It is called once per
 // process: metrics survive reloads.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
-	// Classic buckets, from what a cache answers to a long report.
-	durations := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	// Classic buckets are few, since each is a series of every route: the bounds of
+	// objectives (1 s, and 3, 5, 10 and 30 s of INSPIRE), and what is fast. Native
+	// histograms have the rest.
+	durations := []float64{.005, .025, .1, .25, .5, 1, 3, 5, 10, 30}
+	perRoute := len(durations) + 3 + 1 // with +Inf, sum and count; a share of the route's other metrics
 
 	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
 		v := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
@@ -110,7 +114,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 		connOpen:     gauge("vazel_connections_open", "Open client connections.", "listener", "transport"),
 		connTotal:    counter("vazel_connections_total", "Accepted client connections.", "listener", "transport"),
-		connRejected: counter("vazel_connections_rejected_total", "Client connections closed at once. Reason: per_ip_limit, global_limit, denied_network.", "listener", "reason"),
+		connRejected: counter("vazel_connections_rejected_total", "Client connections closed at once. Reason: per_ip_limit, global_limit, denied_network, network_list_unavailable, descriptors (the process may open no more), memory (in short supply).", "listener", "reason"),
 
 		handshakes:        counter("vazel_tls_handshakes_total", "Completed TLS handshakes.", "listener", "version", "group", "resumed"),
 		handshakeErrors:   counter("vazel_tls_handshake_errors_total", "Failed TLS handshakes. Reason: client_alert (it refused the gateway's certificate, mostly), client_closed, timeout, unsupported_version, no_shared_cipher, bad_signature, no_certificate (none to serve yet), not_tls, proxy_header, other. A bad client certificate is no such error: see vazel_mtls_rejections_total.", "listener", "reason"),
@@ -119,38 +123,44 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 
 		quicEvents: counter("vazel_quic_events_total", "Packets outside of QUIC connections: retry_sent (an address has to prove itself), version_negotiation, zero_rtt_rejected.", "listener", "event"),
 
-		limitDecisions: counter("vazel_ratelimit_decisions_total", "Decisions of rate limits: allowed, limited, shadow_limited, error.", "policy", "decision"),
-		limited:        counter("vazel_ratelimit_limited_total", "Requests refused by rate limits, by organization.", "policy", "organization"),
+		limitDecisions: counter("vazel_ratelimit_decisions_total", "Decisions of rate limits, quotas, bounds on concurrency and bandwidths: allowed, limited, shadow_limited (detect), error.", "policy", "decision"),
+		limited:        counter("vazel_ratelimit_limited_total", "Requests refused by rate limits, quotas and bounds on concurrency, by organization.", "policy", "organization"),
+		nearLimit:      counter("vazel_ratelimit_near_limit_total", "Requests that a rate limit or quota allowed when less than a tenth of it was left.", "policy"),
+		paced:          counter("vazel_bandwidth_bytes_total", "Bytes of bodies that passed under a bandwidth. Direction: down (responses), up (requests).", "policy", "direction"),
+		paceWaited:     counter("vazel_bandwidth_waited_seconds_total", "Time that transfers were held back by a bandwidth.", "policy", "direction"),
 
 		panics:     counter("vazel_panics_total", "Panics that were caught.", "component"),
 		overflow:   counter("vazel_metric_overflow_total", "Observations counted under _overflow because a metric has too many series.", "metric"),
 		logDropped: counter("vazel_log_records_dropped_total", "Log lines lost because a sink was too slow or failed.", "sink"),
 	}
-	m.byRequest = newHandles(m, "vazel_http_requests_total", requestKey{overflowed, overflowed, overflowed, overflowed, -1}, func(k requestKey) prometheus.Counter {
+	m.byRequest = newHandles(m, "vazel_http_requests_total", 1, requestKey{overflowed, overflowed, overflowed, overflowed, -1}, func(k requestKey) prometheus.Counter {
 		return m.requests.WithLabelValues(k.listener, k.route, k.method, codeLabel(k.code), k.protocol)
 	})
-	m.byRoute = newHandles(m, "vazel_http_request_duration_seconds", routeKey{overflowed, -1}, m.newRoute)
-	m.byOrg = newHandles(m, "vazel_organization_requests_total", orgKey{overflowed, overflowed, overflowed}, m.newOrg)
-	m.byRejection = newHandles(m, "vazel_mtls_rejections_total", rejectionKey{overflowed, overflowed, overflowed}, func(k rejectionKey) prometheus.Counter {
+	m.byRoute = newHandles(m, "vazel_http_request_duration_seconds", perRoute, routeKey{overflowed, -1}, m.newRoute)
+	m.byOrg = newHandles(m, "vazel_organization_requests_total", 2, orgKey{overflowed, overflowed, overflowed}, m.newOrg)
+	m.byRejection = newHandles(m, "vazel_mtls_rejections_total", 1, rejectionKey{overflowed, overflowed, overflowed}, func(k rejectionKey) prometheus.Counter {
 		return m.mtlsRejections.WithLabelValues(k.listener, k.organization, k.reason)
 	})
-	m.byShake = newHandles(m, "vazel_organization_handshakes_total", shakeKey{overflowed, overflowed}, func(k shakeKey) prometheus.Counter {
+	m.byShake = newHandles(m, "vazel_organization_handshakes_total", 1, shakeKey{overflowed, overflowed}, func(k shakeKey) prometheus.Counter {
 		return m.orgShakes.WithLabelValues(k.organization, k.group)
 	})
 	m.byRefusal = newPairs(m, "vazel_http_requests_rejected_total", m.rejected)
 	m.byLimited = newPairs(m, "vazel_ratelimit_limited_total", m.limited)
 	m.byTurnedAway = newPairs(m, "vazel_connections_rejected_total", m.connRejected)
 	m.byFailure = newPairs(m, "vazel_tls_handshake_errors_total", m.handshakeErrors)
-	m.byHandshake = newHandles(m, "vazel_tls_handshakes_total", handshakeKey{overflowed, 0, 0, false}, func(k handshakeKey) prometheus.Counter {
+	m.byHandshake = newHandles(m, "vazel_tls_handshakes_total", 1, handshakeKey{overflowed, 0, 0, false}, func(k handshakeKey) prometheus.Counter {
 		return m.handshakes.WithLabelValues(k.listener, tls.VersionName(k.version), groupName(k.group), strconv.FormatBool(k.resumed))
 	})
-	m.byListener = newHandles(m, "vazel_connections_total", pair{overflowed, overflowed}, func(k pair) *connHandles {
+	m.byListener = newHandles(m, "vazel_connections_total", perRoute, pair{overflowed, overflowed}, func(k pair) *connHandles {
 		return &connHandles{m.connTotal.WithLabelValues(k[0], k[1]), m.connOpen.WithLabelValues(k[0], k[1]), m.handshakeDuration.WithLabelValues(k[0])}
 	})
-	m.flights = newHandles(m, "vazel_http_requests_in_flight", overflowed, func(listener string) prometheus.Gauge { return m.inFlight.WithLabelValues(listener) })
+	m.flights = newHandles(m, "vazel_http_requests_in_flight", 1, overflowed, func(listener string) prometheus.Gauge { return m.inFlight.WithLabelValues(listener) })
 	m.panics.WithLabelValues("request")
 	return m
 }
+
+// Fit makes room for the series of a configuration. Clients get no more.
+func (m *Metrics) Fit(routes, organizations int) { m.room.fit(routes, organizations) }
 
 type requestKey struct {
 	listener, route, method, protocol string
@@ -178,7 +188,7 @@ type orgHandles struct {
 type pair [2]string
 
 func newPairs(m *Metrics, metric string, v *prometheus.CounterVec) *handles[pair, prometheus.Counter] {
-	return newHandles(m, metric, pair{overflowed, overflowed}, func(k pair) prometheus.Counter { return v.WithLabelValues(k[0], k[1]) })
+	return newHandles(m, metric, 1, pair{overflowed, overflowed}, func(k pair) prometheus.Counter { return v.WithLabelValues(k[0], k[1]) })
 }
 
 type rejectionKey struct{ listener, organization, reason string }

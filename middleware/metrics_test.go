@@ -87,28 +87,66 @@ vazel_tls_handshakes_total{group="X25519MLKEM768",listener=":443",resumed="false
 func TestMetricsOverflow(t *testing.T) {
 	t.Parallel()
 	m := NewMetrics(prometheus.NewPedanticRegistry())
-	const n = maxSeries + 50
+	const n = maxSets + 50
 	var wg sync.WaitGroup
 	for part := range 2 {
 		wg.Go(func() {
 			for i := part; i < n; i += 2 {
-				m.done(&Record{Listener: ":443", Protocol: "h1", Method: "GET", Status: 200, Route: fmt.Sprint(i), Organization: "nra"})
 				m.MTLSRejected(":443", fmt.Sprint(i), "expired")
 			}
 		})
 	}
 	wg.Wait()
-	for name, c := range map[string]prometheus.Collector{"requests": m.requests, "durations": m.duration, "organizations": m.orgRequests, "rejections": m.mtlsRejections} {
-		if got := testutil.CollectAndCount(c); got != maxSeries+1 {
-			t.Errorf("%d series of %s, want %d", got, name, maxSeries+1)
-		}
+	if got := testutil.CollectAndCount(m.mtlsRejections); got != maxSets+1 {
+		t.Errorf("%d series of rejections, want %d", got, maxSets+1)
 	}
-	over := m.requests.WithLabelValues("_overflow", "_overflow", "_overflow", "_overflow", "_overflow")
-	if got := testutil.ToFloat64(over); got != 50 {
-		t.Errorf("%v requests in overflow, want 50", got)
+	if got := testutil.ToFloat64(m.mtlsRejections.WithLabelValues("_overflow", "_overflow", "_overflow")); got != 50 {
+		t.Errorf("%v rejections in overflow, want 50", got)
 	}
-	if got := testutil.ToFloat64(m.overflow.WithLabelValues("vazel_http_requests_total")); got != 50 {
+	if got := testutil.ToFloat64(m.overflow.WithLabelValues("vazel_mtls_rejections_total")); got != 50 {
 		t.Errorf("vazel_metric_overflow_total = %v, want 50", got)
+	}
+}
+
+// All that clients can vary at once, by everybody on every route: all metrics
+// together stay within their bound, which grows only with the configuration.
+func TestMetricsTogether(t *testing.T) {
+	t.Parallel()
+	for _, size := range []int{1, 3} {
+		reg := prometheus.NewPedanticRegistry()
+		m := NewMetrics(reg)
+		m.Fit(100*size, 60*size)
+		sent := 0
+		for route := range 100 * size {
+			for i := range 400 {
+				sent++
+				m.done(&Record{Listener: ":443", Protocol: []string{"h1", "h2", "h3"}[i%3], Method: fmt.Sprint([]string{"GET", "POST", "PUT", "X"}[i%4], i), Status: 200 + i,
+					Route: fmt.Sprint(route), Organization: fmt.Sprint(i % (60 * size)), Start: time.Now()})
+			}
+		}
+		lines := 0
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		counted := 0.0
+		for _, f := range families {
+			for _, s := range f.Metric {
+				lines++
+				if h := s.GetHistogram(); h != nil {
+					lines += len(h.Bucket) + 2
+				}
+				if f.GetName() == "vazel_http_requests_total" {
+					counted += s.GetCounter().GetValue()
+				}
+			}
+		}
+		if most := maxSeries*size + 200; lines > most || lines < maxSeries*size/2 {
+			t.Errorf("size %d: %d series, want at most %d", size, lines, most)
+		}
+		if int(counted) != sent {
+			t.Errorf("size %d: %v of %d requests counted", size, counted, sent)
+		}
 	}
 }
 

@@ -6,9 +6,12 @@ package middleware
 
 import (
 	"net/http"
+	"time"
+
+	"go.uber.org/zap"
 
 	"github.com/vazel-gateway/vazel/config/unit"
-	"go.uber.org/zap"
+	"github.com/vazel-gateway/vazel/middleware/addresses"
 )
 
 // Func wraps a handler in one policy.
@@ -18,6 +21,10 @@ type Func = func(http.Handler) http.Handler
 // them. The order is a property of the product, not of a configuration.
 // A field that was not set is nil or zero and adds no handler.
 type Chain struct {
+	// DenyFrom lists the networks whose requests are refused with 403 denied_network: names of address_sets, addresses and networks. It wins over allow_from. What a service or route writes replaces what defaults and profiles say; [] denies nobody.
+	DenyFrom unit.List `yaml:"deny_from"`
+	// AllowFrom lists the only networks whose requests are let in, likewise; all others get 403 denied_network. Default: every network.
+	AllowFrom unit.List `yaml:"allow_from"`
 	// Allow lists the organizations that may call; it implies a client certificate. "*" stands for every configured organization.
 	Allow unit.List `yaml:"allow"`
 	// RequirePQ refuses requests over connections without a post-quantum key exchange (a hybrid with ML-KEM), with 403 pq_required; default: false.
@@ -26,8 +33,14 @@ type Chain struct {
 	Methods unit.List `yaml:"methods"`
 	// CORS answers preflight requests and sets the cross-origin headers.
 	CORS *CORS `yaml:"cors"`
-	// RateLimit bounds how often each client, organization or the whole service may be called.
-	RateLimit *RateLimit `yaml:"rate_limit"`
+	// RateLimit bounds how often each client, organization or the whole service may be called: one limit, or a list of several that hold at once.
+	RateLimit RateLimits `yaml:"rate_limit"`
+	// Quota bounds how many requests a calendar day and month admit.
+	Quota *Quota `yaml:"quota"`
+	// Costs lists the requests that count more than 1 in every rate limit and quota, such as those that make the service work hard. Of several that fit a request the highest counts; one that is more than a whole burst takes the burst.
+	Costs []Cost `yaml:"costs"`
+	// Bandwidth slows responses and uploads down to a rate.
+	Bandwidth *Bandwidth `yaml:"bandwidth"`
 	// Concurrency is how many requests of this service or route may be under way at once; more get 503. Default: no bound.
 	Concurrency int `yaml:"concurrency"`
 	// Priority says who is refused first while the process is overloaded: low before normal before high, and within normal anonymous callers before organizations; default: normal.
@@ -56,7 +69,8 @@ type Chain struct {
 type Caller struct {
 	Key       string     // configured key
 	Name      string     // for people
-	RateLimit *RateLimit // its own ceiling over all services, or nil
+	RateLimit RateLimits // its own ceilings over all services
+	Quota     *Quota     // likewise
 	Contact   string     // whom to call, for operators
 	RequirePQ bool       // whatever the service asks for
 }
@@ -66,10 +80,15 @@ type Env struct {
 	Service, Route   string            // configured names, for labels and messages
 	Backend          string            // digest of all that decides what the upstream is asked, and which one
 	RateLimitScope   string            // service or route that the rate limit was written for
+	QuotaScope       string            // likewise of the quota
+	BandwidthScope   string            // likewise of the bandwidth
 	ConcurrencyScope string            // service or route that the bound on concurrency was written for
 	Callers          map[string]Caller // every configured organization
 	Ceilings         Ceilings          // of these; nil has each Build make its own
+	Limits           *LimitList        // where organizations' limits are noted; nil where nobody is identified
+	WriteTimeout     time.Duration     // limits.write_timeout
 	Log              *zap.Logger
 	Metrics          *Metrics
 	Engines          *Engines
+	Addresses        *addresses.Book // the address sets of the configuration
 }

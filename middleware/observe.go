@@ -27,7 +27,7 @@ type Observer struct {
 	log     *zap.Logger
 	in      atomic.Pointer[observed]
 	records sync.Pool // *Record
-	lines   sync.Pool // *logLine
+	lines   sync.Pool // *jsonLine
 
 	mu sync.Mutex // serializes Use, Reopen, Close
 }
@@ -42,7 +42,7 @@ type observed struct {
 func NewObserver(o ObserverOptions) *Observer {
 	ob := &Observer{metrics: o.Metrics, log: o.Log}
 	ob.records.New = func() any { return new(Record) }
-	ob.lines.New = func() any { return newLogLine() }
+	ob.lines.New = func() any { return new(jsonLine) }
 	ob.in.Store(&observed{logs: &Logs{}})
 	return ob
 }

@@ -20,7 +20,7 @@ type SecurityHeaders struct {
 	HSTSSubdomains bool `yaml:"hsts_subdomains"`
 	// ContentType is nosniff (browsers must not guess another type than Content-Type says) or off; default: nosniff.
 	ContentType string `yaml:"content_type"`
-	// Frame says whose pages may show the response in a frame: sameorigin, deny, or off for everybody; default: sameorigin.
+	// Frame says whose pages may show the response in a frame: sameorigin, deny, or off for everybody; default: sameorigin, unless the upstream's own policy names others (frame-ancestors).
 	Frame string `yaml:"frame"`
 	// Referrer is what browsers tell other sites about the page that a link was on (Referrer-Policy), or off; default: strict-origin-when-cross-origin.
 	Referrer string `yaml:"referrer"`
@@ -39,15 +39,17 @@ func ReferrerPolicies() []string { return append(slices.Clone(referrerPolicies),
 
 // security is SecurityHeaders, resolved; nil values are not sent.
 type security struct {
-	hsts     []string
-	maxAge   int64
-	below    bool
-	nosniff  []string
-	frame    []string
-	referrer []string
-	rank     int
-	csp      []string // beside the upstream's
-	fallback []string // where the upstream has none
+	hsts      []string
+	maxAge    int64
+	below     bool
+	nosniff   []string
+	frame     []string
+	framers   int // the least that an upstream may say of it, where the configuration says so in words
+	ancestors []string
+	referrer  []string
+	rank      int
+	csp       []string // beside the upstream's
+	fallback  []string // where the upstream has none
 }
 
 // Build makes the handler. A nil p makes none.
@@ -100,12 +102,21 @@ func (p *SecurityHeaders) resolve() (*security, error) {
 	ancestors := ""
 	switch p.Frame {
 	case "", "sameorigin":
-		s.frame, ancestors = []string{"SAMEORIGIN"}, "frame-ancestors 'self'; "
+		s.frame, ancestors = []string{"SAMEORIGIN"}, "frame-ancestors 'self'"
 	case "deny":
-		s.frame, ancestors = []string{"DENY"}, "frame-ancestors 'none'; "
+		s.frame, ancestors = []string{"DENY"}, "frame-ancestors 'none'"
 	case "off":
 	default:
 		return nil, fmt.Errorf("frame: %q is not sameorigin, deny or off", p.Frame)
+	}
+	switch p.Frame {
+	case "sameorigin":
+		s.framers, s.ancestors = framersSelf, []string{ancestors}
+	case "deny":
+		s.framers, s.ancestors = framersNone, []string{ancestors}
+	}
+	if ancestors != "" {
+		ancestors += "; "
 	}
 	referrer := p.Referrer
 	if referrer == "" {
@@ -134,63 +145,150 @@ func (s *security) edit(status int, h http.Header) {
 	if status < 200 {
 		return
 	}
-	if s.hsts != nil && !s.strictTransport(h["Strict-Transport-Security"]) {
-		h["Strict-Transport-Security"] = s.hsts
+	if s.hsts != nil {
+		h["Strict-Transport-Security"] = s.strictTransport(h["Strict-Transport-Security"])
 	}
 	if s.nosniff != nil {
 		h["X-Content-Type-Options"] = s.nosniff
 	}
 	own := h["Content-Security-Policy"]
-	if s.frame != nil && !framesSaid(own) {
-		if v := h["X-Frame-Options"]; len(v) != 1 || !strings.EqualFold(v[0], "DENY") {
-			h["X-Frame-Options"] = s.frame
-		}
+	said := framers(own)
+	if s.frame != nil && said == framersUnsaid && !framesDenied(h["X-Frame-Options"]) {
+		h["X-Frame-Options"] = s.frame
 	}
 	if s.referrer != nil && !s.strictReferrer(h["Referrer-Policy"]) {
 		h["Referrer-Policy"] = s.referrer
 	}
 	switch {
 	case s.csp != nil: // both hold
-		h["Content-Security-Policy"] = append(own[:len(own):len(own)], s.csp...)
-	case s.fallback != nil && own == nil:
-		h["Content-Security-Policy"] = s.fallback
+		own = append(own[:len(own):len(own)], s.csp...)
+	case s.fallback != nil && empty(own):
+		own = s.fallback
+	}
+	if said != framersUnsaid && said < s.framers { // browsers hold to all policies
+		own = append(own[:len(own):len(own)], s.ancestors...)
+	}
+	if own != nil {
+		h["Content-Security-Policy"] = own
 	}
 }
 
-// strictTransport reports whether the upstream's own field asks for at least as
-// much.
-func (s *security) strictTransport(v []string) bool {
-	if len(v) != 1 {
-		return false // of several fields only the first counts (RFC 6797 8.1)
-	}
-	age, below := int64(-1), false
-	for d := range strings.SplitSeq(v[0], ";") {
-		name, value, _ := strings.Cut(strings.TrimSpace(d), "=")
-		switch {
-		case strings.EqualFold(name, "max-age"):
-			n, err := strconv.ParseInt(strings.Trim(value, `"`), 10, 64)
-			if err != nil {
-				return false
-			}
-			age = n
-		case strings.EqualFold(name, "includeSubDomains"):
-			below = true
+func empty(fields []string) bool {
+	for _, v := range fields {
+		if strings.Trim(v, " \t,;") != "" {
+			return false
 		}
 	}
-	return age >= s.maxAge && (below || !s.below)
+	return true
 }
 
-// framesSaid reports whether a policy already says who may frame the response;
-// browsers then look at nothing else.
-func framesSaid(csp []string) bool {
-	for _, v := range csp {
-		for d := range strings.SplitSeq(v, ";") {
-			if d = strings.TrimSpace(d); len(d) >= len("frame-ancestors") && strings.EqualFold(d[:len("frame-ancestors")], "frame-ancestors") {
+// framesDenied reports whether the upstream lets nobody frame the response. Browsers
+// take several values that differ for that as well, if one of them is known.
+func framesDenied(options []string) bool {
+	for _, v := range options {
+		for o := range strings.SplitSeq(v, ",") {
+			if strings.EqualFold(strings.TrimSpace(o), "DENY") {
 				return true
 			}
 		}
 	}
 	return false
+}
+
+// transport is what a Strict-Transport-Security field asks for.
+type transport struct {
+	age            int64
+	below, preload bool
+}
+
+// readTransport reads the field as browsers do (RFC 6797 6.1, 8.1): only the first
+// one counts, and one with a directive twice or a malformed age not at all.
+func readTransport(fields []string) (t transport, ok bool) {
+	if len(fields) == 0 {
+		return t, false
+	}
+	seen := map[string]bool{}
+	for d := range strings.SplitSeq(fields[0], ";") {
+		name, value, _ := strings.Cut(d, "=")
+		name, value = strings.ToLower(strings.TrimSpace(name)), strings.TrimSpace(value)
+		if seen[name] && name != "" {
+			return t, false
+		}
+		seen[name] = true
+		switch name {
+		case "max-age":
+			if n := len(value); n > 1 && value[0] == '"' && value[n-1] == '"' {
+				value = value[1 : n-1]
+			}
+			n, err := strconv.ParseUint(value, 10, 63)
+			if err != nil {
+				return t, false
+			}
+			t.age = int64(n)
+		case "includesubdomains":
+			t.below = true
+		case "preload":
+			t.preload = true
+		}
+	}
+	return t, seen["max-age"]
+}
+
+// strictTransport is the field that asks for whatever either side asks for; the
+// upstream's own, if that is it.
+func (s *security) strictTransport(own []string) []string {
+	t, ok := readTransport(own)
+	if !ok {
+		return s.hsts
+	}
+	if t.age >= s.maxAge && (t.below || !s.below) {
+		return own[:1]
+	}
+	if !t.below && !t.preload {
+		return s.hsts
+	}
+	v := "max-age=" + strconv.FormatInt(max(t.age, s.maxAge), 10)
+	if t.below || s.below {
+		v += "; includeSubDomains"
+	}
+	if t.preload {
+		v += "; preload"
+	}
+	return []string{v}
+}
+
+// Who may frame a response, by a policy: its directive frame-ancestors.
+const (
+	framersUnsaid = iota
+	framersOthers
+	framersSelf
+	framersNone
+)
+
+// framers is the strictest of what policies say of who may frame the response.
+// Where they say anything, browsers look at nothing else.
+func framers(csp []string) int {
+	strictest := framersUnsaid
+	for _, v := range csp {
+		for policy := range strings.SplitSeq(v, ",") {
+			for d := range strings.SplitSeq(policy, ";") {
+				words := strings.Fields(d)
+				if len(words) == 0 || !strings.EqualFold(words[0], "frame-ancestors") {
+					continue
+				}
+				who := framersOthers
+				switch sources := words[1:]; {
+				case len(sources) == 0 || len(sources) == 1 && strings.EqualFold(sources[0], "'none'"):
+					who = framersNone
+				case len(sources) == 1 && strings.EqualFold(sources[0], "'self'"):
+					who = framersSelf
+				}
+				strictest = max(strictest, who)
+				break // of several directives of a policy the first counts
+			}
+		}
+	}
+	return strictest
 }
 
 // strictReferrer reports whether the upstream's own policy tells no more. The

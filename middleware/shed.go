@@ -46,8 +46,15 @@ func buildShed(priority string, env Env) (Func, error) {
 				c := classOf(priority, RecordOf(r.Context()))
 				if p >= shedFrom[c] && (p-shedFrom[c])/(shedFrom[c+1]-shedFrom[c]) > rand.Float64() || p > shedFrom[classHigh] && c < classHigh {
 					load.classes[c].Inc()
+					wait := time.Second + rand.N(4*time.Second) // so that not all come back at once
+					const policy = "priority"
+					members := map[string]any{"violated-policies": []string{policy}, "policy": policy, "partition": c.String(), "remaining": 0, "reset": ceilSeconds(wait)}
+					if most := load.most.Load(); most > 0 {
+						members["limit"] = most
+						tellLimit(w.Header(), sfString(policy), fmt.Sprintf(`%q;q=%d;qu="concurrent-requests"`, policy, most), 0, ceilSeconds(wait))
+					}
 					Deny(w, r, http.StatusServiceUnavailable, Denial{
-						By: "priority", Reason: "overload", RetryAfter: time.Second + rand.N(4*time.Second), // so that not all come back at once
+						By: "priority", Reason: "overload", Type: quotaExceeded, Policy: policy, RetryAfter: wait, Members: members,
 						Detail: "the process is overloaded, and requests of class " + c.String() + " are shed", Close: p > shedFrom[classHigh],
 					})
 					return

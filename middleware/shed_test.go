@@ -1,10 +1,12 @@
 package middleware
 
 import (
+	"encoding/json"
 	"math"
 	"net/http"
 	"net/http/httptest"
 	"runtime/metrics"
+	"strconv"
 	"sync"
 	"testing"
 )
@@ -28,8 +30,12 @@ func TestShed(t *testing.T) {
 			h.ServeHTTP(w, r.WithContext(WithRecord(r.Context(), &Record{Organization: organization})))
 			if w.Code == http.StatusServiceUnavailable {
 				n++
-				if w.Header().Get("Retry-After") == "" {
-					t.Error("no Retry-After")
+				var p struct {
+					Type, Policy, Partition string
+					Reset                   int
+				}
+				if err := json.Unmarshal(w.Body.Bytes(), &p); err != nil || p.Type != quotaExceeded || p.Policy != "priority" || p.Partition == "" || w.Header().Get("Retry-After") != strconv.Itoa(p.Reset) {
+					t.Errorf("%v, Retry-After %s: %s", err, w.Header().Get("Retry-After"), w.Body)
 				}
 			}
 		}

@@ -113,6 +113,16 @@ var texts = map[string]Text{
 		Localized{"Вашата организация няма достъп до тази услуга", "Вашата организация беше разпозната, но не ѝ е предоставен достъп до тази услуга.",
 			"Ако има споразумение за обмен на данни, поискайте достъп от администратора на услугата и посочете номера на случая."},
 	},
+	ReasonNetwork: {
+		Localized{"Your network has no access to this service", "Requests from your network address are not accepted here.",
+			"If you think that this is a mistake, contact the operator of the service and state the incident number."},
+		Localized{"Вашата мрежа няма достъп до тази услуга", "Тук не се приемат заявки от Вашия мрежов адрес.",
+			"Ако смятате, че това е грешка, свържете се с администратора на услугата и посочете номера на случая."},
+	},
+	ReasonNetworkList: {
+		Localized{"Access can't be decided at present", "The list that decides whether your network may use this service is not available.", adviceLater},
+		Localized{"В момента не може да се реши дали имате достъп", "Списъкът, по който се решава дали Вашата мрежа може да използва услугата, не е наличен.", adviceLaterBG},
+	},
 	"agreement_expired": {
 		Localized{"The data exchange agreement has ended", "Your organization was recognized, but its agreement for this exchange is no longer in force.", "Contact the operator of the service to renew the agreement."},
 		Localized{"Споразумението за обмен на данни е изтекло", "Вашата организация беше разпозната, но споразумението ѝ за този обмен вече не е в сила.", "Свържете се с администратора на услугата, за да подновите споразумението."},
@@ -223,6 +233,10 @@ var texts = map[string]Text{
 		Localized{"Too many requests", "The limit of requests to this service has been reached.", "Wait before you try again. The Retry-After field of the answer says how many seconds."},
 		Localized{"Твърде много заявки", "Достигната е границата на броя заявки към тази услуга.", "Изчакайте, преди да опитате отново. Полето Retry-After на отговора посочва колко секунди."},
 	},
+	"limits_unavailable": {
+		Localized{"The limits can't be checked", "The gateway can't find out at the moment how much has been used.", "Try again shortly."},
+		Localized{"Ограниченията не могат да бъдат проверени", "В момента шлюзът не може да установи колко е използвано.", "Опитайте отново след малко."},
+	},
 	"overload": {
 		Localized{"The service is busy", "Too many requests are being handled at the moment.", "Try again shortly."},
 		Localized{"Услугата е натоварена", "В момента се обработват твърде много заявки.", "Опитайте отново след малко."},
@@ -268,6 +282,14 @@ var texts = map[string]Text{
 	"inspection_depth": {
 		Localized{"The document is nested too deeply", "The JSON or XML document has more levels than are checked for attacks.", adviceMaker},
 		Localized{"Документът има твърде много нива", "Документът JSON или XML има повече нива, отколкото се проверяват за атаки.", adviceMakerBG},
+	},
+	"inspection_budget": {
+		Localized{"Checking the requests takes too long", "Checking your requests for attacks took more time than one caller may use, and unchecked requests are not let through.", "Wait before you try again. The Retry-After field of the answer says how many seconds."},
+		Localized{"Проверката на заявките отнема твърде много време", "Проверката на Вашите заявки за атаки отне повече време, отколкото е допустимо за един потребител, а непроверени заявки не се пропускат.", "Изчакайте, преди да опитате отново. Полето Retry-After на отговора посочва колко секунди."},
+	},
+	"inspection_busy": {
+		Localized{"Too many requests are being checked", "The request could not be checked for attacks in time, and unchecked requests are not let through.", "Try again shortly."},
+		Localized{"Проверяват се твърде много заявки", "Заявката не можа да бъде проверена за атаки навреме, а непроверени заявки не се пропускат.", "Опитайте отново след малко."},
 	},
 	"inspection_failed": {
 		Localized{"The request could not be checked", "The request could not be checked for attacks, and unchecked requests are not let through.", adviceOperator},

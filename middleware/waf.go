@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -90,7 +91,7 @@ func (p *WAF) Build(env Env) (Func, error) {
 		return nil, fmt.Errorf("exclude: %w", err)
 	}
 	i := &inspection{
-		rules: rules, exclude: exclude, manager: env.Engines.WAF, buffers: env.Engines.Buffers, block: p.Mode == "block", mode: p.Mode, route: env.Route, log: env.Log,
+		rules: rules, exclude: exclude, manager: env.Engines.WAF, budget: env.Engines.inspection, buffers: env.Engines.Buffers, block: p.Mode == "block", mode: p.Mode, route: env.Route, log: env.Log,
 	}
 	for _, a := range p.Accept {
 		switch a {
@@ -128,6 +129,7 @@ type inspection struct {
 	accept  waf.Accept
 	manager *waf.Manager
 	buffers *Buffers
+	budget  *inspectionBudget
 	block   bool
 	mode    string
 	route   string
@@ -140,6 +142,11 @@ type inspection struct {
 func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	rec := RecordOf(r.Context())
 	rec.InspectionMode = i.mode
+	account, refusal := i.budget.account(r.Context(), rec)
+	if refusal != nil {
+		i.overBudget(w, r, refusal, next)
+		return
+	}
 	held := lease{from: i.buffers}
 	defer held.end()
 	body, stop := i.body(w, r, &held)
@@ -162,6 +169,11 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 	case body.skipped || err != nil:
 		engine.end()
 	default:
+		if refusal := account.turn(r.Context()); refusal != nil {
+			engine.end()
+			i.overBudget(w, r, refusal, next)
+			return
+		}
 		uri := rec.Path
 		if r.URL.RawQuery != "" {
 			uri += "?" + r.URL.RawQuery
@@ -177,7 +189,10 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		v, err = i.rules.Inspect(&waf.Request{
 			Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header, Body: plain, Decoded: n > len(body.bytes),
 			Organization: rec.Organization, Accept: i.accept, Exclude: i.exclude,
-		}, engine.end)
+		}, func(used time.Duration) {
+			engine.end()
+			account.close(used)
+		})
 	}
 	i.note(rec, v)
 	if e := i.log.Check(zap.DebugLevel, "inspected"); e != nil {
@@ -189,6 +204,18 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 	if body.skipped {
 		i.manager.Observe(i.route, "skipped", i.rules, v)
 	}
+	next.ServeHTTP(w, r)
+}
+
+// overBudget is a request that there is no time to inspect. Only detect mode,
+// which changes no answer, lets it pass.
+func (i *inspection) overBudget(w http.ResponseWriter, r *http.Request, refusal *BodyRefusal, next http.Handler) {
+	if i.block {
+		i.manager.Observe(i.route, "error", i.rules, waf.Verdict{})
+		Deny(w, r, refusal.Status, refusal.Denial)
+		return
+	}
+	i.manager.Observe(i.route, "skipped", i.rules, waf.Verdict{})
 	next.ServeHTTP(w, r)
 }
 

@@ -25,9 +25,10 @@ var layers = [][]string{
 	{"config"},
 	{"gateway/proxy"},
 	{"middleware"},
-	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache"},
+	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache", "middleware/addresses"},
 	{"middleware/waf/screen"},
 	{"certs", "dashboards"},
+	{"certs/fetch", "gateway/store"},
 	{"config/unit", "gateway/freeport"},
 }
 
@@ -41,6 +42,7 @@ var doors = map[string][]string{
 	"github.com/corazawaf/coraza/v3":                          {"middleware/waf"},
 	"github.com/corazawaf/coraza-coreruleset":                 {"middleware/waf"},
 	"github.com/corazawaf/libinjection-go":                    {"middleware/waf"},
+	"github.com/redis/go-redis":                               {"gateway/store"},
 	"github.com/miekg/dns":                                    {"certs"},
 	"go.yaml.in/yaml":                                         {"config"},
 	"github.com/andybalholm/brotli":                           {"middleware"},

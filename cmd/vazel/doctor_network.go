@@ -19,6 +19,7 @@ import (
 
 	"github.com/vazel-gateway/vazel/certs"
 	"github.com/vazel-gateway/vazel/gateway/proxy"
+	"github.com/vazel-gateway/vazel/gateway/store"
 )
 
 func networkChecks(t trust) []check {
@@ -31,12 +32,24 @@ func networkChecks(t trust) []check {
 	if a := t.config.TLS.ACME; a != nil {
 		l = append(l, check{"acme", func(ctx context.Context) []finding { return checkDirectory(ctx, *a) }})
 	}
+	if st := t.config.Store; st != nil {
+		l = append(l, check{"store", func(ctx context.Context) []finding { return checkStore(ctx, st) }})
+	}
 	for _, s := range t.config.Services {
 		for _, u := range s.Upstreams {
 			l = append(l, check{"upstream", func(ctx context.Context) []finding { return checkUpstream(ctx, s.Name, u, s.Policy.UpstreamTLS) }})
 		}
 	}
 	return l
+}
+
+// checkStore finds out whether the server that nodes share can be used.
+func checkStore(ctx context.Context, set *store.Settings) []finding {
+	subject := strings.Join(set.Redis.Addresses, ", ")
+	if err := store.Check(ctx, set); err != nil {
+		return []finding{{Subject: subject, Status: statusFail, Message: err.Error(), Mend: "start the server, or mend store.redis; until then limits go by store.on_store_failure"}}
+	}
+	return []finding{{Subject: subject, Status: statusOK, Message: "it answers, and can be written"}}
 }
 
 // checkList gets an organization's list from its source and holds it against the

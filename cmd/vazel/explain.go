@@ -7,6 +7,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -32,6 +33,7 @@ func explainCommand(_ context.Context, args []string, out, errs io.Writer) error
 	f := flag.NewFlagSet("explain", flag.ContinueOnError)
 	path := configFlag(f)
 	as := f.String("as", "", "the organization that calls; default: a client without certificate")
+	from := f.String("from", "", "the client's address, for deny_from and allow_from; sets of URLs are taken for empty; default: 192.0.2.1")
 	body := f.String("body", "", "the request's body")
 	header := fieldList{}
 	f.Var(header, "header", "a header field, as \"Name: value\"; may be given several times")
@@ -40,7 +42,7 @@ func explainCommand(_ context.Context, args []string, out, errs io.Writer) error
 		return err
 	}
 	if len(words) != 2 {
-		fmt.Fprintln(errs, "usage: vazel explain METHOD URL [-as ORGANIZATION] [-header \"Name: value\"] [-body TEXT] [-config PATH]")
+		fmt.Fprintln(errs, "usage: vazel explain METHOD URL [-as ORGANIZATION] [-from ADDRESS] [-header \"Name: value\"] [-body TEXT] [-config PATH]")
 		return errUsage
 	}
 	c, re, err := rehearse(*path, errs)
@@ -51,7 +53,11 @@ func explainCommand(_ context.Context, args []string, out, errs io.Writer) error
 	if err := knownOrganization(c, *as); err != nil {
 		return err
 	}
-	a, err := re.Ask(gateway.Question{Method: words[0], URL: words[1], Header: http.Header(header), Body: *body, Organization: *as})
+	client, err := clientAddress(*from)
+	if err != nil {
+		return err
+	}
+	a, err := re.Ask(gateway.Question{Method: words[0], URL: words[1], Header: http.Header(header), Body: *body, Organization: *as, From: client})
 	if err != nil {
 		return err
 	}
@@ -68,6 +74,17 @@ func rehearse(path string, errs io.Writer) (*config.Config, *gateway.Rehearsal, 
 	}
 	re, err := gateway.Rehearse(c)
 	return c, re, err
+}
+
+// clientAddress reads an address of -from and from; it is invalid for "".
+func clientAddress(s string) (a netip.Addr, err error) {
+	if s == "" {
+		return a, nil
+	}
+	if a, err = netip.ParseAddr(s); err != nil {
+		return a, fmt.Errorf("from: %q is not an address", s)
+	}
+	return a.Unmap(), nil
 }
 
 func knownOrganization(c *config.Config, key string) error {
@@ -126,9 +143,19 @@ func explain(out io.Writer, c *config.Config, a gateway.Answer, as string) {
 		}
 		fmt.Fprintln(out, strings.TrimRight(fmt.Sprintf("  %-*s  %-*s  %s", min(width, 60)+2, s.Key+": "+s.Value, from, s.From, at), " "))
 	}
-	if r := c.Callers[as].RateLimit; r != nil {
-		fmt.Fprintf(out, "  and the ceiling of %s over all services: %s, burst %d\n", as, r.Rate, r.Burst)
+	for _, r := range c.Callers[as].RateLimit {
+		fmt.Fprintf(out, "  and the ceiling of %s over all services: %s, burst %d\n", as, r.Rate, r.BurstOr())
 	}
+	if q := c.Callers[as].Quota; q != nil {
+		fmt.Fprintf(out, "  and the quota of %s over all services:%s%s\n", as, amount(q.Day, "day"), amount(q.Month, "month"))
+	}
+}
+
+func amount(n int, period string) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" %d a %s", n, period)
 }
 
 func lineOf(p config.Position) string { return fmt.Sprintf("%s:%d", p.File, p.Line) }

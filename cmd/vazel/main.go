@@ -41,6 +41,7 @@ func commands() []command {
 		{"org", "add KEY -name NAME -id ID ...", "make an onboarding bundle for an organization", orgCommand},
 		{"doctor", "[-config PATH] [-json]", "look for what will go wrong: clock, rights, certificates, networks", doctorCommand},
 		{"certs", "dev | inspect ...", "make development certificates; say what a certificate proves", certsCommand},
+		{"dashboards", "-out DIR", "write Grafana dashboards, alerts and recording rules", dashboardsCommand},
 		{"demo", "[flags]", "run a whole node with example services", demoCommand},
 		{"version", "", "print the version", versionCommand},
 	}
@@ -87,7 +88,7 @@ func run(args []string, out, errs io.Writer) int {
 func usage(w io.Writer) {
 	fmt.Fprint(w, "Vazel, the secure e-government internet node\n\nUsage: vazel COMMAND\n\n")
 	for _, c := range commands() {
-		fmt.Fprintf(w, "  %-8s %-40s %s\n", c.name, c.args, c.help)
+		fmt.Fprintf(w, "  %-10s %-40s %s\n", c.name, c.args, c.help)
 	}
 	fmt.Fprint(w, "\n-config is a file, or a folder with vazel.yaml; default: /etc/vazel, or $VAZEL_CONFIG.\n")
 }

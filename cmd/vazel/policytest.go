@@ -71,6 +71,9 @@ func policyTest(c *config.Config, re *gateway.Rehearsal, t config.PolicyTest) (p
 	if t.As != "" {
 		name += " as " + t.As
 	}
+	if t.From != "" {
+		name += " from " + t.From
+	}
 	if t.Name != "" {
 		name = t.Name + ": " + name
 	}
@@ -86,7 +89,11 @@ func policyTest(c *config.Config, re *gateway.Rehearsal, t config.PolicyTest) (p
 		header.Add(k, v)
 	}
 	method, url, _ := strings.Cut(t.Request, " ")
-	a, err := re.Ask(gateway.Question{Method: method, URL: strings.TrimSpace(url), Header: header, Body: t.Body, Organization: t.As})
+	client, err := clientAddress(t.From)
+	var a gateway.Answer
+	if err == nil {
+		a, err = re.Ask(gateway.Question{Method: method, URL: strings.TrimSpace(url), Header: header, Body: t.Body, Organization: t.As, From: client})
+	}
 	if err != nil {
 		note(t.At, "%v", err)
 		return problems

@@ -94,6 +94,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 		return err
 	}
 	tuneMemory(log)
+	signal.Ignore(syscall.SIGXFSZ) // a file that must not grow is an error of writing to it, as on a full disk
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(
 		collectors.NewGoCollector(collectors.WithGoCollectorRuntimeMetrics(collectors.MetricsScheduler, collectors.MetricsGC)),
@@ -108,11 +109,19 @@ func runGateway(ctx context.Context, o runOptions) error {
 	u := &upgrader{log: log, gateway: g, reloader: r, path: program}
 	ao := admin.Options{
 		Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload, Inherited: in.Listener,
-		Effective: r.effective, Organizations: func() (any, error) { return g.Organizations() },
+		Effective: r.effective, Organizations: func() (any, error) { return g.Organizations() }, Store: g.StoreState,
 	}
 	signals := map[os.Signal]func(context.Context, <-chan os.Signal){syscall.SIGHUP: r.onSignal}
 	if o.Upgrade {
 		ao.Upgrade, signals[syscall.SIGUSR2] = u.upgrade, u.onSignal
+	}
+	// They are heard before anybody can see that the gateway is ready, and handled
+	// when it runs.
+	heard := map[os.Signal]chan os.Signal{}
+	for sig := range signals {
+		heard[sig] = make(chan os.Signal, 1)
+		signal.Notify(heard[sig], sig)
+		defer signal.Stop(heard[sig])
 	}
 	a, err := begin(o, r, in, ao)
 	if err != nil {
@@ -140,10 +149,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for sig, handle := range signals {
-		ch := make(chan os.Signal, 1)
-		signal.Notify(ch, sig)
-		defer signal.Stop(ch)
-		wg.Go(func() { handle(runCtx, ch) })
+		wg.Go(func() { handle(runCtx, heard[sig]) })
 	}
 	wg.Go(func() { returnMemory(runCtx) })
 	if o.Watch {

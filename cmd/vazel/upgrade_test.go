@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -20,6 +21,7 @@ import (
 
 	"github.com/quic-go/quic-go/http3"
 
+	"github.com/vazel-gateway/vazel/gateway/freeport"
 	"github.com/vazel-gateway/vazel/middleware/audit"
 )
 
@@ -37,7 +39,10 @@ type upgradable struct {
 	ended    chan error    // of the first process
 }
 
-func newUpgradable(t *testing.T) *upgradable {
+func newUpgradable(t *testing.T) *upgradable { t.Helper(); return newLimited(t, "true") }
+
+// newLimited is newUpgradable after some lines of shell, which bound the process.
+func newLimited(t *testing.T, shell string) *upgradable {
 	t.Helper()
 	n := &upgradable{t: t, dir: t.TempDir(), release: make(chan struct{}), ended: make(chan error, 1)}
 	program, err := os.Executable()
@@ -66,17 +71,16 @@ func newUpgradable(t *testing.T) *upgradable {
 	served := make(chan struct{})
 	go func() { defer close(served); s.Serve(l) }()
 	t.Cleanup(func() { s.Close(); <-served })
-	if out, err := exec.Command(n.vazel, "certs", "dev", "-dir", filepath.Join(n.dir, "pki"), "-hosts", "a.example").CombinedOutput(); err != nil {
+	if out, err := exec.Command(n.vazel, "certs", "dev", "-dir", filepath.Join(n.dir, "pki"), "-hosts", "a.example,b.example").CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	tcp, udp, port := listenBoth(t)
-	tcp.Close()
-	udp.Close()
-	n.port = port
+	if n.port, err = freeport.Get(); err != nil {
+		t.Fatal(err)
+	}
 	n.configure("")
 	n.conf = &tls.Config{InsecureSkipVerify: true, ServerName: "a.example"}
 	n.log = filepath.Join(n.dir, "log")
-	cmd := exec.Command(n.vazel, "run", "-config", n.dir, "-watch=false")
+	cmd := exec.Command("sh", "-c", shell+`; exec "$0" run -config "$1" -watch=false`, n.vazel, n.dir)
 	f, err := os.Create(n.log)
 	if err != nil {
 		t.Fatal(err)
@@ -97,16 +101,53 @@ func newUpgradable(t *testing.T) *upgradable {
 			t.Logf("%s", b)
 		}
 	})
-	client, base := adminClient("unix:" + filepath.Join(n.dir, "admin.sock"))
-	n.until("it is ready", func() bool {
-		resp, err := client.Get(base + "/-/ready")
-		if err == nil {
-			resp.Body.Close()
-		}
-		return err == nil && resp.StatusCode == http.StatusOK
-	})
-	client.CloseIdleConnections()
+	n.until("it is ready", func() bool { return n.ask("/-/ready") == "ready\n" })
 	return n
+}
+
+// command runs the program, which must succeed.
+func (n *upgradable) command(args ...string) {
+	n.t.Helper()
+	if out, err := exec.Command(n.vazel, args...).CombinedOutput(); err != nil {
+		n.t.Fatalf("vazel %s: %v: %s", args, err, out)
+	}
+}
+
+// ask is what the admin listener says, on a connection of its own.
+func (n *upgradable) ask(path string) string {
+	client, base := adminClient("unix:" + filepath.Join(n.dir, "admin.sock"))
+	defer client.CloseIdleConnections()
+	resp, err := client.Get(base + path)
+	if err != nil {
+		return err.Error()
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// metric is the sum of the series whose names begin so.
+func (n *upgradable) metric(name string) (sum float64) {
+	for line := range strings.Lines(n.ask("/metrics")) {
+		if strings.HasPrefix(line, name) {
+			f := strings.Fields(line)
+			v, err := strconv.ParseFloat(f[len(f)-1], 64)
+			if err != nil {
+				n.t.Errorf("%s: %v", line, err)
+			}
+			sum += v
+		}
+	}
+	return sum
+}
+
+// says reports whether the log holds text.
+func (n *upgradable) says(text string) bool {
+	b, err := os.ReadFile(n.log)
+	return err == nil && strings.Contains(string(b), text)
 }
 
 // configure writes a configuration; more is appended to it.
@@ -414,4 +455,50 @@ func TestUpgradeSignal(t *testing.T) {
 	} else if _, err := fmt.Sscan(after[:strings.IndexByte(after, ',')], &n.pid); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestNotify: systemd is told when the service is ready, reloads and stops, and
+// which process is the main one.
+func TestNotify(t *testing.T) {
+	dir := t.TempDir()
+	s, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	n := newLimited(t, "export NOTIFY_SOCKET="+s.LocalAddr().String())
+	// hear waits for a message; others that come before are passed over.
+	hear := func(want string) {
+		t.Helper()
+		s.SetReadDeadline(time.Now().Add(30 * time.Second))
+		b := make([]byte, 4096)
+		for {
+			k, err := s.Read(b)
+			if err != nil {
+				t.Fatalf("%q was not said: %v", want, err)
+			}
+			if string(b[:k]) == want {
+				return
+			}
+			if strings.HasPrefix(string(b[:k]), "STOPPING") {
+				t.Errorf("the service is said to stop, before %q", want)
+			}
+		}
+	}
+	hear(fmt.Sprintf("READY=1\nMAINPID=%d", n.pid))
+	n.command("reload", "-config", n.dir)
+	hear("RELOADING=1")
+	hear("READY=1")
+	if out, err := n.upgrade(); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	hear(fmt.Sprintf("MAINPID=%d", n.pid)) // from the former process, which is believed whatever NotifyAccess says
+	if err := <-n.ended; err != nil {
+		t.Errorf("the first process: %v", err)
+	}
+	n.command("reload", "-config", n.dir)
+	hear("RELOADING=1")
+	hear("READY=1")
+	syscall.Kill(n.pid, syscall.SIGTERM)
+	hear("STOPPING=1")
 }

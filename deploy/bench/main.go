@@ -31,6 +31,8 @@ func main() {
 	flag.IntVar(&o.workers, "workers", 2, "worker processes/threads/GOMAXPROCS of each proxy")
 	flag.StringVar(&o.out, "out", "", "write all samples here as JSON lines")
 	flag.StringVar(&o.md, "md", "", "write the tables here as Markdown too")
+	flag.StringVar(&o.docs, "docs", "", "put the results into README.md and docs/performance.md of this folder")
+	flag.StringVar(&o.chain, "chain", "", "output of the Go benchmark of the chain, for -docs")
 	flag.IntVar(&o.port, "port", 21000, "first port to use")
 	flag.BoolVar(&o.check, "check", false, "only start each proxy in each variant and check its answers")
 	flag.Parse()
@@ -44,7 +46,7 @@ func main() {
 // options are the flags.
 type options struct {
 	proxies, scenarios          []string
-	work, out, md               string
+	work, out, md, docs, chain  string
 	rounds, rate, idle, workers int
 	port                        int
 	dur                         time.Duration
@@ -131,23 +133,31 @@ func bench(o options) error {
 	if err != nil {
 		return err
 	}
-	var names []string
-	for _, d := range defs {
-		names = append(names, d.name)
-	}
-	text := tables(names, samples) + "\n" + summary(names, samples) + "\n" + conditions(o, defs)
+	table, under, details := summary(defs, samples, false), conditions(o, defs, samples), tables(defs, samples)
+	text := table + "\n" + under + details
 	fmt.Print(text)
 	if o.md != "" {
-		return os.WriteFile(o.md, []byte(text), 0o644)
+		if err := os.WriteFile(o.md, []byte(text), 0o644); err != nil {
+			return err
+		}
 	}
-	return nil
+	if o.docs == "" {
+		return nil
+	}
+	chain, err := chainTable(o.chain)
+	if err != nil {
+		return err
+	}
+	return document(o.docs, map[string]string{
+		"brief": summary(defs, samples, true) + "\n" + under, "summary": table + "\n" + under, "details": strings.TrimLeft(details, "\n"), "chain": chain,
+	})
 }
 
 // checkAll starts each proxy in each variant.
 func checkAll(defs []*proxyDef, start func(*proxyDef, string) (*proxy, error)) error {
 	bad := 0
 	for _, d := range defs {
-		for _, v := range []string{"base", "log", "mtls", "filters"} {
+		for _, v := range []string{"base", "log", "filters", "all", "mtls"} {
 			if d.skips(v) {
 				fmt.Printf("%-12s %-8s skipped\n", d.name, v)
 				continue

@@ -81,10 +81,13 @@ func measure(e *env, px *proxy, sc scenario, d time.Duration, s *sample) {
 	}
 	s.RPS, s.P50, s.P99 = n/wall, got.r.P50, got.r.P99
 	s.OtherPct = 100 * (b1 - b0 - m1.sub(m0).total()) / (wall * 2)
-	if got.err != nil {
+	switch {
+	case got.err != nil:
 		s.Err = got.err.Error()
+	case s.CPUus == 0:
+		s.Err = "nothing was measured"
 	}
-	if sc.name == "h1_log" && px.def.LogF != "" {
+	if (sc.variant == "log" || sc.variant == "all") && px.def.LogF != "" {
 		if l := countLines(filepath.Join(px.dir, px.def.LogF)); l < got.r.Ops*9/10 {
 			s.Err = fmt.Sprintf("log has %d lines after %d requests", l, got.r.Ops)
 		}

@@ -18,11 +18,12 @@ import (
 // text/template rendered into the run folder before the proxy starts; cmd and
 // env are templates as well.
 type proxyDef struct {
-	Cmd  []string `json:"cmd"`
-	Env  []string `json:"env"`
-	Skip []string `json:"skip"`    // scenarios or variants it cannot do
-	Ver  []string `json:"version"` // command that prints the version
-	LogF string   `json:"log"`     // access log file in the run folder, to count its lines
+	Title string   `json:"title"` // for people; the folder's name by default
+	Cmd   []string `json:"cmd"`
+	Env   []string `json:"env"`
+	Skip  []string `json:"skip"`    // scenarios or variants it cannot do
+	Ver   []string `json:"version"` // command that prints the version
+	LogF  string   `json:"log"`     // access log file in the run folder, to count its lines
 
 	name string
 }
@@ -56,6 +57,9 @@ func loadDef(root, name string) (*proxyDef, error) {
 	if err := json.Unmarshal(b, d); err != nil {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	if d.Title == "" {
+		d.Title = name
+	}
 	return d, nil
 }
 
@@ -68,7 +72,7 @@ func (d *proxyDef) installed() error {
 	return err
 }
 
-var number = regexp.MustCompile(`v?[0-9]+[.][0-9]+[.0-9]*[^ ,)"]*`)
+var number = regexp.MustCompile(`v?[0-9]+[.][0-9]+[.0-9]*[^\s,)"]*`)
 
 // version is what the program says of itself.
 func (d *proxyDef) version() string {
@@ -116,7 +120,7 @@ func startProxy(root, work string, d *proxyDef, variant string, p *pki, backend 
 	}
 	v := vars{Dir: px.dir, Addr: px.addr, Port: fmt.Sprint(port), Backend: backend, Cert: p.Cert, Key: p.Key, CertKey: p.CertKey,
 		ClientCA: p.ClientCA, Workers: workers, Variant: variant,
-		Log: variant == "log", MTLS: variant == "mtls", Filters: variant == "filters"}
+		Log: variant == "log" || variant == "all", MTLS: variant == "mtls", Filters: variant == "filters" || variant == "all"}
 	files, _ := filepath.Glob(filepath.Join(root, d.name, "*"))
 	for _, f := range files {
 		if filepath.Base(f) == "proxy.json" {

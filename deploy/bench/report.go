@@ -20,10 +20,10 @@ func median(v []float64) float64 {
 	return v[len(v)/2]
 }
 
-// valuesOf are the values of the runs without errors.
+// valuesOf are the values of the runs without errors, of all if proxy is empty.
 func valuesOf(all []sample, proxy, scenario string, f func(sample) float64) (v []float64) {
 	for _, s := range all {
-		if s.Proxy == proxy && s.Scenario == scenario && s.Err == "" && s.Errors == 0 {
+		if (proxy == "" || s.Proxy == proxy && s.Scenario == scenario) && s.Err == "" && s.Errors == 0 {
 			v = append(v, f(s))
 		}
 	}
@@ -32,7 +32,7 @@ func valuesOf(all []sample, proxy, scenario string, f func(sample) float64) (v [
 
 // tables renders medians per proxy and scenario, and the ratio of CPU time per
 // operation to the first proxy.
-func tables(names []string, all []sample) string {
+func tables(defs []*proxyDef, all []sample) string {
 	var sb strings.Builder
 	get := func(proxy, sc string, f func(sample) float64) (float64, int) {
 		v := valuesOf(all, proxy, sc, f)
@@ -53,7 +53,8 @@ func tables(names []string, all []sample) string {
 			fmt.Fprintf(&sb, "| proxy | CPU µs per %s | user | sys | ratio | %s/s | p50 ms | p99 ms | runs |\n| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n", sc.unit, sc.unit)
 		}
 		base := 0.0
-		for i, n := range names {
+		for i, d := range defs {
+			n := d.name
 			if sc.fresh {
 				kb, k := get(n, sc.name, func(s sample) float64 { return s.PerConnKB })
 				if k == 0 {
@@ -63,12 +64,12 @@ func tables(names []string, all []sample) string {
 				if i == 0 {
 					base = kb
 				}
-				fmt.Fprintf(&sb, "| %s | %.1f | %.1f | %s |\n", n, kb, mb, ratio(kb, base))
+				fmt.Fprintf(&sb, "| %s | %.1f | %.1f | %s |\n", d.Title, kb, mb, ratio(kb, base))
 				continue
 			}
 			cpu, k := get(n, sc.name, func(s sample) float64 { return s.CPUus })
 			if k == 0 {
-				fmt.Fprintf(&sb, "| %s | — | | | | | | | 0 |\n", n)
+				fmt.Fprintf(&sb, "| %s | — | | | | | | | 0 |\n", d.Title)
 				continue
 			}
 			u, _ := get(n, sc.name, func(s sample) float64 { return s.UserUS })
@@ -79,7 +80,7 @@ func tables(names []string, all []sample) string {
 			if i == 0 {
 				base = cpu
 			}
-			fmt.Fprintf(&sb, "| %s | %.1f | %.1f | %.1f | %s | %.0f | %.2f | %.2f | %d |\n", n, cpu, u, sy, ratio(cpu, base), rps, p50, p99, k)
+			fmt.Fprintf(&sb, "| %s | %.1f | %.1f | %.1f | %s | %.0f | %.2f | %.2f | %d |\n", d.Title, cpu, u, sy, ratio(cpu, base), rps, p50, p99, k)
 		}
 	}
 	for _, s := range all {
@@ -99,53 +100,84 @@ func ratio(v, base float64) string {
 }
 
 // summary is one line per scenario: the CPU time per operation of each proxy,
-// and what else is asked of a scenario.
-func summary(names []string, all []sample) string {
+// and what else is asked of a scenario, with the gateway's ratios to the others.
+// A brief one leaves out what only completes the picture.
+func summary(defs []*proxyDef, all []sample, brief bool) string {
 	var sb strings.Builder
-	sb.WriteString("| scenario |")
-	for _, n := range names {
-		sb.WriteString(" " + n + " |")
+	var others []*proxyDef
+	gateway := false
+	sb.WriteString("| |")
+	for _, d := range defs {
+		sb.WriteString(" " + d.Title + " |")
+		if d.name == ours {
+			gateway = true
+		} else {
+			others = append(others, d)
+		}
 	}
-	sb.WriteString("\n| --- |" + strings.Repeat(" --: |", len(names)) + "\n")
-	row := func(name, title string, format string, get ...func(sample) float64) {
-		seen := false
-		line := "| " + title + " |"
-		for _, n := range names {
-			var v []any
-			for _, f := range get {
-				if x := valuesOf(all, n, name, f); len(x) > 0 {
-					v = append(v, median(x))
-				}
-			}
-			if len(v) < len(get) {
+	columns := len(defs)
+	if gateway {
+		for _, d := range others {
+			sb.WriteString(" of " + d.Title + " |")
+		}
+		columns += len(others)
+	}
+	sb.WriteString("\n| --- |" + strings.Repeat(" --: |", columns) + "\n")
+	row := func(name, title, format string, f func(sample) float64) {
+		line, seen := "| "+title+" |", false
+		medians := map[string]float64{}
+		for _, d := range defs {
+			v := valuesOf(all, d.name, name, f)
+			if len(v) == 0 {
 				line += " - |"
 				continue
 			}
 			seen = true
-			line += " " + fmt.Sprintf(format, v...) + " |"
+			medians[d.name] = median(v)
+			line += " " + fmt.Sprintf(format, medians[d.name]) + " |"
+		}
+		if gateway {
+			for _, d := range others {
+				if a, b := medians[ours], medians[d.name]; a > 0 && b > 0 {
+					line += " " + ratio(a, b) + " |"
+				} else {
+					line += " |"
+				}
+			}
 		}
 		if seen {
 			sb.WriteString(line + "\n")
 		}
 	}
 	for _, sc := range scenarios {
-		if sc.fresh {
-			row(sc.name, sc.name+", KiB", "%.1f", func(s sample) float64 { return s.PerConnKB })
+		if brief && sc.detail {
 			continue
 		}
-		row(sc.name, sc.name+", µs", "%.1f", func(s sample) float64 { return s.CPUus })
+		if sc.fresh {
+			row(sc.name, sc.short+", KiB", "%.1f", func(s sample) float64 { return s.PerConnKB })
+			continue
+		}
+		format := "%.1f"
+		if sc.unit != "request" {
+			format = "%.0f"
+		}
+		row(sc.name, sc.short+", µs", format, func(s sample) float64 { return s.CPUus })
 		if sc.name == "rate" {
-			row(sc.name, "rate, p50/p99 ms", "%.2f/%.2f", func(s sample) float64 { return s.P50 }, func(s sample) float64 { return s.P99 })
+			row(sc.name, sc.short+", p50 ms", "%.2f", func(s sample) float64 { return s.P50 })
+			row(sc.name, sc.short+", p99 ms", "%.2f", func(s sample) float64 { return s.P99 })
 		}
 	}
 	return sb.String()
 }
 
+// ours is the folder of the gateway.
+const ours = "gateway"
+
 // conditions tells what was measured, when and where.
-func conditions(o options, defs []*proxyDef) string {
+func conditions(o options, defs []*proxyDef, all []sample) string {
 	var versions []string
 	for _, d := range defs {
-		versions = append(versions, d.name+" "+d.version())
+		versions = append(versions, strings.TrimSpace(d.Title+" "+d.version()))
 	}
 	cpu := "unknown CPU"
 	b, _ := os.ReadFile("/proc/cpuinfo")
@@ -155,5 +187,10 @@ func conditions(o options, defs []*proxyDef) string {
 			break
 		}
 	}
-	return fmt.Sprintf("%s; %s, %d cores; %d rounds of %v; %s.\n", time.Now().UTC().Format(time.DateOnly), cpu, runtime.NumCPU(), o.rounds, o.dur, strings.Join(versions, ", "))
+	busy := median(valuesOf(all, "", "", func(s sample) float64 { return s.OtherPct }))
+	caution := ""
+	if busy > 10 {
+		caution = " With so much else to do, latencies say little, and CPU times are higher than on a quiet machine."
+	}
+	return fmt.Sprintf("%s; %s, %d cores, of which other programs took %.0f %%; medians of %d interleaved rounds of %v; %s.%s\n", time.Now().UTC().Format(time.DateOnly), cpu, runtime.NumCPU(), busy, o.rounds, o.dur, strings.Join(versions, ", "), caution)
 }

@@ -63,7 +63,7 @@ func verify(e *env, px *proxy) error {
 			return fmt.Errorf("backend saw no %q in %q", h, seen)
 		}
 	}
-	if px.variant == "filters" {
+	if px.variant == "filters" || px.variant == "all" {
 		for _, h := range []string{"strict-transport-security: max-age=31536000", "x-content-type-options: nosniff", "x-frame-options: deny", "content-security-policy: default-src 'self'"} {
 			if !strings.Contains(small, "\r\n"+h) {
 				return fmt.Errorf("no response header %q in %q", h, small[:strings.IndexByte(small, 0)])

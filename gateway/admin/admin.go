@@ -36,6 +36,8 @@ type Options struct {
 	Inherited func(network, address string) net.Listener
 	// Organizations is what is shown of the organizations, as JSON.
 	Organizations func() (any, error)
+	// Store is what is shown of the store that nodes share, as JSON; nil without one.
+	Store func() any
 	// Effective is the configuration in force, with secrets as references.
 	Effective func() any
 }
@@ -159,8 +161,9 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("POST /-/reload", s.reload)
 	mux.HandleFunc("POST /-/upgrade", s.upgrade)
 	mux.HandleFunc("GET /-/organizations", s.organizations)
+	mux.HandleFunc("GET /-/store", s.store)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/config\n/-/organizations\n/-/reload (POST)\n/-/upgrade (POST)\n")
+		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/config\n/-/organizations\n/-/store\n/-/reload (POST)\n/-/upgrade (POST)\n")
 	})
 	return s.guard(mux)
 }
@@ -228,6 +231,20 @@ func (s *Server) organizations(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	json.NewEncoder(w).Encode(all)
+}
+
+// store answers whether the store that nodes share can be used.
+func (s *Server) store(w http.ResponseWriter, r *http.Request) {
+	var state any
+	if s.o.Store != nil {
+		state = s.o.Store()
+	}
+	if state == nil {
+		http.Error(w, "no store is configured", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(state)
 }
 
 // guard keeps web pages of other origins out: a browser on the operator's

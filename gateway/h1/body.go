@@ -149,6 +149,17 @@ func (b *body) readChunked(p []byte) (int, error) {
 	}
 	n, err := b.c.in.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)
+	// Small chunks that came together go on together: each by itself would cost a
+	// write to the upstream.
+	for err == nil && b.left == 0 && n < len(p) && b.c.in.hasChunk() {
+		if err = b.nextChunk(); err != nil || b.c.in.buffered() == 0 {
+			break
+		}
+		var m int
+		m, err = b.c.in.Read(p[n:min(int64(len(p)), int64(n)+b.left)])
+		n += m
+		b.left -= int64(m)
+	}
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}

@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"bytes"
 	"io"
 	"net"
 	"sync"
@@ -17,13 +18,13 @@ type reader struct {
 
 const readSize = 4 << 10
 
-var readBuffers = sync.Pool{New: func() any { b := make([]byte, readSize); return &b }}
+var readBuffers = sync.Pool{New: func() any { return new([readSize]byte) }}
 
 func (b *reader) buffered() int { return b.w - b.r }
 
 func (b *reader) acquire() {
 	if b.buf == nil {
-		b.buf = *readBuffers.Get().(*[]byte)
+		b.buf = readBuffers.Get().(*[readSize]byte)[:]
 		b.r, b.w = 0, 0
 	}
 }
@@ -34,8 +35,7 @@ func (b *reader) release() {
 		return
 	}
 	if len(b.buf) == readSize {
-		buf := b.buf
-		readBuffers.Put(&buf)
+		readBuffers.Put((*[readSize]byte)(b.buf))
 	}
 	b.buf, b.r, b.w = nil, 0, 0
 }
@@ -67,8 +67,7 @@ func (b *reader) fill(limit int) error {
 			grown := make([]byte, min(2*len(b.buf), limit))
 			b.w = copy(grown, b.buf[:b.w])
 			if len(b.buf) == readSize {
-				old := b.buf
-				readBuffers.Put(&old)
+				readBuffers.Put((*[readSize]byte)(b.buf))
 			}
 			b.buf = grown
 		} else {
@@ -103,6 +102,13 @@ func (b *reader) Read(p []byte) (int, error) {
 	n := copy(p, b.buf[b.r:b.w])
 	b.r += n
 	return n, nil
+}
+
+// hasChunk reports whether the end of a chunk and the size of another one are in
+// the buffer. The last chunk is none: its trailers may have to be waited for.
+func (b *reader) hasChunk() bool {
+	p := b.buf[b.r:b.w]
+	return len(p) > 3 && p[2] != '0' && bytes.IndexByte(p[2:min(len(p), maxChunkLine)], '\n') > 0
 }
 
 // line reads up to and including a CRLF, of at most limit bytes, and returns it

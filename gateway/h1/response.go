@@ -43,7 +43,7 @@ const (
 )
 
 var (
-	writeBuffers = sync.Pool{New: func() any { b := make([]byte, 0, writeSize); return &b }}
+	writeBuffers = sync.Pool{New: func() any { return new([writeSize]byte) }}
 	headers      = sync.Pool{New: func() any { return make(http.Header, 16) }}
 )
 
@@ -59,17 +59,23 @@ func (w *response) reset(c *conn, r *http.Request, b *body) {
 	w.close = r.Close || c.server.last()
 	w.trailers, w.err = nil, nil
 	if buf == nil {
-		buf = *writeBuffers.Get().(*[]byte)
+		buf = writeBuffer()
 	}
 	w.buf = buf[:0]
 }
 
+func writeBuffer() []byte { return writeBuffers.Get().(*[writeSize]byte)[:0] }
+
+// freeWriteBuffer takes a buffer back, unless it is one that grew.
+func freeWriteBuffer(b []byte) {
+	if cap(b) == writeSize {
+		writeBuffers.Put((*[writeSize]byte)(b[:writeSize]))
+	}
+}
+
 // release gives the buffers back.
 func (w *response) release() {
-	if w.buf != nil && cap(w.buf) == writeSize {
-		buf := w.buf[:0]
-		writeBuffers.Put(&buf)
-	}
+	freeWriteBuffer(w.buf)
 	if w.header != nil && len(w.header) <= maxPooledHeader {
 		clear(w.header)
 		headers.Put(w.header)
@@ -233,7 +239,7 @@ func (w *response) flushLocked() {
 func (w *response) head(last bool) {
 	body := w.buf
 	if len(body) > 0 {
-		w.buf = *writeBuffers.Get().(*[]byte)
+		w.buf = writeBuffer()
 	}
 	w.headSent = true
 	w.statusLine(w.status)
@@ -286,10 +292,7 @@ func (w *response) head(last bool) {
 		return
 	}
 	w.append(body)
-	if cap(body) == writeSize {
-		body = body[:0]
-		writeBuffers.Put(&body)
-	}
+	freeWriteBuffer(body)
 }
 
 // requestLeft closes the connection after a response that came before the end

@@ -163,6 +163,9 @@ func TestChunkedBodies(t *testing.T) {
 	const head = "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n"
 	for _, tt := range []struct{ name, in, want string }{
 		{"two chunks", "3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", `200 POST / "abcde" map[]`},
+		{"many small chunks", strings.Repeat("1\r\na\r\n", 3000) + "0\r\n\r\n", `200 POST / "` + strings.Repeat("a", 3000) + `" map[]`},
+		{"many small chunks, the last of them malformed", strings.Repeat("1\r\na\r\n", 100) + "1\r\naa\r\n0\r\n\r\n", "400 ambiguous_framing"},
+		{"many small chunks, one with a bare LF", strings.Repeat("1\r\na\r\n", 100) + "1\na\r\n0\r\n\r\n", "400 ambiguous_framing"},
 		{"upper case and zeros", "0A\r\n0123456789\r\n000\r\n\r\n", `200 POST / "0123456789" map[]`},
 		{"extension", "3;a=b;c\r\nabc\r\n0;x\r\n\r\n", `200 POST / "abc" map[]`},
 		{"trailer", "1\r\na\r\n0\r\nX-Sum: 1\r\n\r\n", `200 POST / "a" map[X-Sum:[1]]`},

@@ -249,9 +249,7 @@ func (c *Conn) headers(f frame) error {
 		return c.fail(codeProtocol, "protocol_error")
 	}
 	if c.block == nil {
-		// Room for the fields that a head of MaxHeader bytes has in HTTP/1.1: the
-		// server counts 32 bytes for each of ten.
-		c.block = newBlock(c.server.o.Limits.MaxHeader + 320)
+		c.block = newBlock(listSize(c.server.o.Limits))
 	}
 	b := c.block
 	if f.kind == frameHeaders {
@@ -458,14 +456,19 @@ func (c *Conn) pay(n int) error {
 // errEnded is what the server gets from a connection that the guard ended.
 var errEnded = errors.New("h2: connection ended by the guard")
 
-// fail ends the connection with a GOAWAY.
+// fail ends the connection with a GOAWAY. It belongs to the goroutine that reads.
 func (c *Conn) fail(code uint32, why string) error {
 	c.out, c.after, c.left = nil, nil, 0
+	c.goAway(code, why)
+	return errEnded
+}
+
+// goAway ends the connection for why, and tells the client if it can.
+func (c *Conn) goAway(code uint32, why string) {
 	c.end(why)
 	c.w.Lock()
 	c.lastWords(code)
 	c.w.Unlock()
-	return errEnded
 }
 
 // end notes why the connection ends.
@@ -477,6 +480,16 @@ func (c *Conn) end(why string) {
 	if first && c.server.o.Ended != nil {
 		c.server.o.Ended(c.ctx, why)
 	}
+}
+
+// silent reports whether requests were read, nobody has ended the connection
+// and the server has not said that it will.
+func (c *Conn) silent() bool {
+	c.w.Lock()
+	defer c.w.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.known.Load() > 0 && c.err == nil && !c.closed && !c.w.goAway
 }
 
 // Close closes the connection. After a GOAWAY of the guard's own, the client

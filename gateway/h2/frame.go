@@ -10,6 +10,7 @@ const (
 	frameRSTStream    = 0x3
 	frameSettings     = 0x4
 	framePing         = 0x6
+	frameGoAway       = 0x7
 	frameWindowUpdate = 0x8
 	frameContinuation = 0x9
 
@@ -87,7 +88,7 @@ func (f frame) fragment(p []byte) (fragment []byte, ok bool) {
 // goAway is a GOAWAY frame.
 func goAway(last uint32, code uint32) []byte {
 	b := make([]byte, headLen+8)
-	frame{length: 8, kind: 0x7}.put(b)
+	frame{length: 8, kind: frameGoAway}.put(b)
 	binary.BigEndian.PutUint32(b[headLen:], last)
 	binary.BigEndian.PutUint32(b[headLen+4:], code)
 	return b

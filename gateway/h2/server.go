@@ -13,6 +13,7 @@ import (
 	"crypto/tls"
 	"log"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http2"
@@ -23,7 +24,7 @@ type Limits struct {
 	HeaderTimeout time.Duration // for a header block or another frame that is looked into
 	IdleTimeout   time.Duration // without a stream
 	WriteTimeout  time.Duration // without progress of a write
-	MaxHeader     int           // bytes of a header list
+	MaxHeader     int           // bytes of a head that the handler takes; of twice as much it is still told
 	MaxStreams    int           // concurrent streams
 }
 
@@ -60,11 +61,17 @@ type Server struct {
 // and the server must agree on it.
 const decoderTable = 4096
 
+// listSize is the largest header list that is read (RFC 9113 6.5.2). A field that
+// is larger by itself ends the connection, for the decoder's table is lost with it:
+// so what is somewhat too large has to be refused by the handler. The server
+// adds 32 bytes for each of ten fields.
+func listSize(l Limits) int { return 2*l.MaxHeader + 320 }
+
 // New makes a Server.
 func New(o Options) *Server {
 	s := &Server{
 		o:    o,
-		base: &http.Server{Handler: o.Handler, ErrorLog: o.ErrorLog, MaxHeaderBytes: o.Limits.MaxHeader},
+		base: &http.Server{Handler: o.Handler, ErrorLog: o.ErrorLog, MaxHeaderBytes: listSize(o.Limits) - 320},
 		h2: &http2.Server{
 			MaxConcurrentStreams:      uint32(o.Limits.MaxStreams),
 			MaxDecoderHeaderTableSize: decoderTable,
@@ -83,8 +90,40 @@ func New(o Options) *Server {
 // Serve serves c until it ends and closes it.
 func (s *Server) Serve(ctx context.Context, c *Conn) {
 	c.ctx = ctx
-	s.h2.ServeConn(c, &http2.ServeConnOpts{Context: ctx, BaseConfig: s.base, Handler: s.o.Handler})
+	c.startTimer() // until the client's first frame
+	s.h2.ServeConn(&served{Conn: c}, &http2.ServeConnOpts{Context: ctx, BaseConfig: s.base, Handler: s.o.Handler})
 	c.Close()
+}
+
+// served is a Conn as the server below has it.
+type served struct {
+	*Conn
+	cut atomic.Bool // a read or write failed
+}
+
+func (c *served) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if err != nil {
+		c.cut.Store(true)
+	}
+	return n, err
+}
+
+func (c *served) Write(p []byte) (int, error) {
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		c.cut.Store(true)
+	}
+	return n, err
+}
+
+// Close notes a connection that the server gives up without a word: it does so
+// when its answers to the client's errors pile up faster than it writes them.
+func (c *served) Close() error {
+	if !c.cut.Load() && c.silent() {
+		c.goAway(codeEnhanceYourCalm, "frame_flood")
+	}
+	return c.Conn.Close()
 }
 
 // End tells the client to go, and lets requests finish. It returns at once.

@@ -29,6 +29,8 @@ type outgoing struct {
 	err     error  // of a write: nothing goes out any more
 	by      time.Time
 	last    bool // nothing more is coming, and lastTime counts
+	spoken  bool // the server has written something
+	goAway  bool // a GOAWAY was among it
 
 	head    [headLen]byte
 	have    int // bytes of head
@@ -54,6 +56,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	w.spoken = true
 	if err := c.put(p); err != nil {
 		return 0, err
 	}
@@ -152,8 +155,13 @@ func (c *Conn) lastWords(code uint32) {
 	if c.w.last {
 		return
 	}
-	if c.w.between() && len(c.w.buf) < outLen-headLen-8 {
-		c.put(goAway(c.known.Load(), code))
+	if c.w.between() && len(c.w.buf) < outLen-2*headLen-8 {
+		var b []byte
+		if !c.w.spoken { // SETTINGS, be they empty, come first (RFC 9113 3.4)
+			b = make([]byte, headLen)
+			frame{kind: frameSettings}.put(b)
+		}
+		c.put(append(b, goAway(c.known.Load(), code)...))
 	}
 	c.hurry()
 }
@@ -216,6 +224,9 @@ func (c *Conn) began() {
 			c.frames.Earn(earnSent)
 		}
 	case frameHeaders:
+	case frameGoAway:
+		c.w.goAway = true
+		return
 	default:
 		return
 	}

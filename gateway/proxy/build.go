@@ -12,6 +12,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"syscall"
 	"time"
 
 	"go.uber.org/zap"
@@ -70,11 +71,19 @@ func checkHost(c *PoolConfig) string {
 	return "localhost"
 }
 
+// hasDescriptor leaves the last file descriptors to other things.
+func (m *Manager) hasDescriptor(_, _ string, c syscall.RawConn) error {
+	if !m.files.Upstream(c) {
+		return syscall.EMFILE
+	}
+	return nil
+}
+
 // newPool makes a pool that does nothing yet.
 func (m *Manager) newPool(c *PoolConfig, files tlsFiles) (*Pool, error) {
 	s := &c.Settings
 	p := &Pool{
-		name: c.Name, all: m.metrics, resolver: m.resolver, log: m.log.With(zap.String("vazel.service", c.Name)),
+		name: c.Name, all: m.metrics, resolver: m.resolver, files: m.files, log: m.log.With(zap.String("vazel.service", c.Name)),
 		maxConnections: s.MaxConnections, connectTimeout: s.ConnectTimeout.Or(defaultConnectTimeout),
 		ejectAfter: 5, ejectFor: 10 * time.Second, maxEjected: 0.5,
 		check: s.Health, checkHost: checkHost(c),
@@ -99,7 +108,7 @@ func (m *Manager) newPool(c *PoolConfig, files tlsFiles) (*Pool, error) {
 	default:
 		return nil, fmt.Errorf("balance: %q is neither round_robin nor least_connections", s.Balance)
 	}
-	dialer := &net.Dialer{Timeout: p.connectTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 4}}
+	dialer := &net.Dialer{Timeout: p.connectTimeout, Control: m.hasDescriptor, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 30 * time.Second, Interval: 15 * time.Second, Count: 4}}
 	p.dial = dialer.DialContext
 	if len(c.URLs) == 0 {
 		return nil, fmt.Errorf("there are no upstreams")

@@ -30,6 +30,10 @@ func (p *Pool) watchHealth(ctx context.Context, s *server) {
 		if ctx.Err() != nil {
 			return
 		}
+		if isShortage(err) { // says nothing about the server
+			t.Reset(jitter(every))
+			continue
+		}
 		result := "success"
 		if err != nil {
 			result = "failure"

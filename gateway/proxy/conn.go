@@ -48,6 +48,7 @@ type conn struct {
 	ctx      context.Context // of the exchange
 	stop     func() bool     // ends the watch of ctx
 	limit    time.Duration   // how long nothing may arrive
+	upload   *pulse          // of a request body that is being sent, or nil
 	since    time.Time       // when something last arrived, or when waiting began
 	readBy   time.Time       // deadline of the socket
 	writeBy  time.Time
@@ -103,7 +104,7 @@ func (c *conn) end() bool {
 	if c.r != c.w {
 		ok = false // more than the response arrived
 	}
-	c.stop, c.ctx = nil, nil
+	c.stop, c.ctx, c.upload = nil, nil, nil
 	c.freeBuf()
 	c.r, c.w = 0, 0
 	c.used = true
@@ -174,6 +175,9 @@ func (c *conn) late() error {
 	}
 	now := time.Now()
 	left := c.limit - now.Sub(c.since)
+	if c.upload != nil {
+		left = max(left, c.limit-now.Sub(c.upload.since(now)))
+	}
 	if left <= 0 {
 		return errIdle
 	}

@@ -112,6 +112,7 @@ func (p *Pool) resolve(ctx context.Context) {
 		switch {
 		case err == nil:
 			o.last = lookup{addrs, time.Now()}
+			o.known.Store(max(1, p.now()))
 			o.failing = false
 		case !o.failing:
 			o.failing = true

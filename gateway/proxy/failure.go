@@ -130,6 +130,8 @@ var errIdle = errors.New("nothing was received in time")
 func dialFailure(err error) *failure {
 	var dns *net.DNSError
 	switch {
+	case isShortage(err):
+		return failed(reasonOverloaded, err)
 	case errors.As(err, &dns):
 		return failed(reasonDNS, err)
 	case isTLS(err):
@@ -151,6 +153,11 @@ func readFailure(err error, late string) *failure {
 		return failed(late, err)
 	}
 	return failed(reasonReset, err)
+}
+
+// isShortage: it is not the server's fault, but there are no file descriptors.
+func isShortage(err error) bool {
+	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
 func isTimeout(err error) bool {

@@ -119,8 +119,12 @@ func (ex *exchange) attemptH2(s *server) *failure {
 	defer s.active.Add(-1)
 	ctx, cancel := context.WithCancelCause(ex.r.Context())
 	defer cancel(nil)
-	timer := time.AfterFunc(ex.h.timeout, func() { cancel(errIdle) })
-	defer timer.Stop()
+	var guard *guardedBody
+	if ex.stream != nil {
+		guard = &guardedBody{src: ex.stream, pulse: pulse{began: time.Now()}}
+	}
+	timer := newIdleTimer(ex.h.timeout, guard, func() { cancel(errIdle) })
+	defer timer.stop()
 
 	interim := make(chan struct{}, 1) // the trace's hooks may run until RoundTrip returns
 	interim <- struct{}{}
@@ -141,12 +145,10 @@ func (ex *exchange) attemptH2(s *server) *failure {
 	if err != nil {
 		return &failure{err: err, gone: true}
 	}
-	var guard *guardedBody
 	switch {
-	case ex.stream != nil:
+	case guard != nil:
 		ex.streaming = true
 		http.NewResponseController(ex.w).EnableFullDuplex()
-		guard = &guardedBody{src: ex.stream}
 		if ex.out.length < 0 && len(ex.out.trailer) > 0 {
 			guard.from, guard.to = ex.out.trailer, make(http.Header)
 			for name := range ex.out.trailer {
@@ -234,7 +236,7 @@ func headOf(status int, h http.Header) *head {
 }
 
 // relayH2 sends the response on as it comes.
-func (ex *exchange) relayH2(resp *http.Response, timer *time.Timer) *failure {
+func (ex *exchange) relayH2(resp *http.Response, timer *idleTimer) *failure {
 	h := ex.w.Header()
 	hd := headOf(resp.StatusCode, resp.Header)
 	for i := range hd.fields {
@@ -265,9 +267,9 @@ func (ex *exchange) relayH2(resp *http.Response, timer *time.Timer) *failure {
 		}
 	}
 	for {
-		timer.Reset(ex.h.timeout)
+		timer.reset()
 		n, err := resp.Body.Read(buf[:])
-		timer.Stop()
+		timer.stop()
 		if n > 0 {
 			if _, werr := ex.w.Write(buf[:n]); werr != nil {
 				return &failure{err: werr, gone: true}
@@ -311,6 +313,58 @@ func joinNames(h http.Header) string {
 	return b.String()
 }
 
+// idleTimer calls late once an upstream has owed something for longer than limit.
+type idleTimer struct {
+	limit time.Duration
+	guard *guardedBody // of the request body, or nil
+	late  func()
+
+	mu    sync.Mutex
+	since time.Time // zero while nothing is waited for
+	timer *time.Timer
+}
+
+func newIdleTimer(limit time.Duration, guard *guardedBody, late func()) *idleTimer {
+	t := &idleTimer{limit: limit, guard: guard, late: late, since: time.Now()}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.timer = time.AfterFunc(limit, t.check)
+	return t
+}
+
+// check runs when the time may be up.
+func (t *idleTimer) check() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.since.IsZero() {
+		return
+	}
+	now := time.Now()
+	left := t.limit - now.Sub(t.since)
+	if t.guard != nil {
+		left = max(left, t.limit-now.Sub(t.guard.pulse.since(now)))
+	}
+	if left > 0 {
+		t.timer.Reset(left)
+		return
+	}
+	t.late()
+}
+
+func (t *idleTimer) reset() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.since = time.Now()
+	t.timer.Reset(t.limit)
+}
+
+func (t *idleTimer) stop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.since = time.Time{}
+	t.timer.Stop()
+}
+
 // guardedBody lets a Transport read a request body only as long as the handler
 // has not returned.
 type guardedBody struct {
@@ -318,7 +372,7 @@ type guardedBody struct {
 	from, to http.Header // trailers
 
 	mu      sync.Mutex // held while src is read
-	reading atomic.Bool
+	pulse   pulse
 	stopped atomic.Bool
 	failure atomic.Pointer[failure] // of the client's side
 }
@@ -326,8 +380,8 @@ type guardedBody struct {
 func (g *guardedBody) Read(p []byte) (n int, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.reading.Store(true)
-	defer g.reading.Store(false)
+	g.pulse.reading.Store(true)
+	defer g.pulse.reading.Store(false)
 	if g.stopped.Load() {
 		return 0, errStopped
 	}
@@ -337,7 +391,7 @@ func (g *guardedBody) Read(p []byte) (n int, err error) {
 			g.failure.Store(&failure{err: err, gone: true})
 		}
 	}()
-	n, err = g.src.Read(p)
+	n, err = g.pulse.read(g.src, p)
 	switch {
 	case err == io.EOF:
 		for name := range g.to {
@@ -359,7 +413,7 @@ func (g *guardedBody) Close() error { return nil }
 // finish waits for a read under way, and lets no other begin.
 func (g *guardedBody) finish(w http.ResponseWriter) {
 	g.stopped.Store(true)
-	if g.reading.Load() {
+	if g.pulse.reading.Load() {
 		http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
 	}
 	g.mu.Lock()

@@ -313,6 +313,7 @@ func (ex *exchange) attempt(s *server, fresh bool, now time.Time) *failure {
 	if f := ex.send(); f != nil {
 		return f
 	}
+	s.letOthersRun()
 	if f := ex.receive(now); f != nil {
 		return f
 	}
@@ -350,6 +351,7 @@ func (ex *exchange) send() *failure {
 		http.NewResponseController(ex.w).EnableFullDuplex()
 		c.watch()
 		ex.upload = &upload{src: ex.stream, c: c, limit: ex.h.timeout, left: ex.out.length, trailer: ex.out.trailer}
+		c.upload = &ex.upload.pulse
 		ex.upload.start()
 	}
 	return nil
@@ -399,6 +401,7 @@ func (ex *exchange) receive(sent time.Time) *failure {
 	now := time.Now()
 	took := now.Sub(sent)
 	ex.rec.UpstreamDuration = now.Sub(ex.start)
+	ex.server.took.Store(int64(took))
 	m := ex.h.pool.metrics()
 	m.firstByte.Observe(took.Seconds())
 	m.classes[ex.head.status/100].Inc()

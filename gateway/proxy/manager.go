@@ -10,6 +10,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
+
+	"github.com/vazel-gateway/vazel/middleware"
 )
 
 // Options is what a Manager needs from the process.
@@ -18,6 +20,8 @@ type Options struct {
 	Registerer prometheus.Registerer
 	// Resolver looks up upstreams with names; default: the system's.
 	Resolver *net.Resolver
+	// Descriptors says whether there are any for connections; nil: always.
+	Descriptors *middleware.Descriptors
 }
 
 // Manager holds the pools of the process. A Pool outlives a reload that does
@@ -26,6 +30,7 @@ type Manager struct {
 	log      *zap.Logger
 	metrics  *metrics
 	resolver *net.Resolver
+	files    *middleware.Descriptors
 
 	mu      sync.Mutex
 	active  map[string]*Pool
@@ -35,7 +40,7 @@ type Manager struct {
 
 // NewManager makes a Manager. It starts nothing.
 func NewManager(o Options) *Manager {
-	m := &Manager{log: o.Log, metrics: newMetrics(o.Registerer), resolver: o.Resolver, active: map[string]*Pool{}}
+	m := &Manager{log: o.Log, metrics: newMetrics(o.Registerer), resolver: o.Resolver, files: o.Descriptors, active: map[string]*Pool{}}
 	if m.log == nil {
 		m.log = zap.NewNop()
 	}
@@ -99,6 +104,19 @@ func (m *Manager) Activate(pools []*Pool) {
 			p.stop()
 			m.retired = append(m.retired, p)
 		}
+	}
+}
+
+// CloseIdle closes the connections that no exchange uses.
+func (m *Manager) CloseIdle() {
+	m.mu.Lock()
+	pools := slices.Clone(m.retired)
+	for _, p := range m.active {
+		pools = append(pools, p)
+	}
+	m.mu.Unlock()
+	for _, p := range pools {
+		p.closeIdle()
 	}
 }
 

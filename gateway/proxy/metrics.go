@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"sync"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 )
@@ -16,7 +17,7 @@ type metrics struct {
 	retries   *prometheus.CounterVec
 	checks    *prometheus.CounterVec
 
-	healthy, circuit, open *prometheus.Desc
+	healthy, circuit, open, age *prometheus.Desc
 
 	mu    sync.Mutex
 	pools []*Pool
@@ -34,6 +35,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		healthy:   prometheus.NewDesc("vazel_upstream_server_healthy", "1 if the server is chosen for requests, 0 if checks fail or it is ejected.", []string{"upstream", "server"}, nil),
 		circuit:   prometheus.NewDesc("vazel_upstream_circuit_open", "1 if no server of the upstream can be chosen.", []string{"upstream"}, nil),
 		open:      prometheus.NewDesc("vazel_upstream_connections_open", "HTTP/1.1 connections to servers of the upstream, by state.", []string{"upstream", "state"}, nil),
+		age:       prometheus.NewDesc("vazel_upstream_addresses_age_seconds", "How long ago the upstream's names were last found, the one that was not for the longest. After 600 the addresses of a name are given up.", []string{"upstream"}, nil),
 	}
 	if reg != nil {
 		reg.MustRegister(m.requests, m.firstByte, m.connect, m.errors, m.retries, m.checks, m)
@@ -46,6 +48,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	ch <- m.healthy
 	ch <- m.circuit
 	ch <- m.open
+	ch <- m.age
 }
 
 // Collect implements prometheus.Collector.
@@ -84,6 +87,15 @@ func (p *Pool) collect(m *metrics, ch chan<- prometheus.Metric) {
 		gauge(m.healthy, number(ok), addr)
 	}
 	gauge(m.circuit, number(usable == 0))
+	oldest, named := int64(0), false
+	for _, o := range p.origins {
+		if known := o.known.Load(); known != 0 {
+			oldest, named = max(oldest, at-known), true
+		}
+	}
+	if named {
+		gauge(m.age, time.Duration(oldest).Seconds())
+	}
 	gauge(m.open, float64(active), "active")
 	gauge(m.open, float64(idle), "idle")
 }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/vazel-gateway/vazel/middleware"
 )
 
 // Pool is the servers of one service.
@@ -20,6 +22,7 @@ type Pool struct {
 	metricsOnce sync.Once
 	handles     *poolMetrics
 	resolver    *net.Resolver
+	files       *middleware.Descriptors
 	dial        func(ctx context.Context, network, address string) (net.Conn, error)
 
 	origins        []*origin
@@ -196,7 +199,15 @@ func (p *Pool) stop() {
 	}
 	p.mu.Unlock()
 	for _, s := range p.list() {
-		s.sweep(time.Now(), true)
+		s.sweep(0, true)
+	}
+	p.closeIdle()
+}
+
+// closeIdle closes the connections that no exchange uses.
+func (p *Pool) closeIdle() {
+	for _, s := range p.list() {
+		s.sweep(0, false)
 	}
 	for _, o := range p.origins {
 		if o.h2 != nil {
@@ -225,7 +236,7 @@ func (p *Pool) run() {
 			return
 		case <-sweep.C:
 			for _, s := range p.list() {
-				s.sweep(time.Now(), false)
+				s.sweep(idleTimeout, false)
 			}
 		case <-again.C:
 			if named {
@@ -249,13 +260,13 @@ func (p *Pool) use(l []*server) {
 	p.mu.Unlock()
 	for _, s := range former {
 		if !contains(l, s) {
-			s.sweep(time.Now(), true)
+			s.sweep(0, true)
 			p.metrics().dropServer(s.addr)
 		}
 	}
 	if stopped {
 		for _, s := range l {
-			s.sweep(time.Now(), true)
+			s.sweep(0, true)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/miekg/dns"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/vazel-gateway/vazel/certs"
@@ -299,6 +300,58 @@ func TestDiscoveredUpstream(t *testing.T) {
 	if got, want := resp.Header.Get("Proxy-Status"), "vazel; error=dns_error"; resp.StatusCode != 502 || got != want {
 		t.Errorf("got %s, Proxy-Status %q, want 502 and %q", resp.Status, got, want)
 	}
+}
+
+// TestNameserverDown: the last known addresses serve up to an age, which a metric
+// shows; then the answer is 502.
+func TestNameserverDown(t *testing.T) {
+	t.Parallel()
+	n, resolver := newNameserver(t)
+	up := named(t, "ok")
+	_, port, _ := net.SplitHostPort(up.Listener.Addr().String())
+	n.set("app.example. A", "127.0.0.1")
+	reg := prometheus.NewRegistry()
+	g := newGateway(t, []string{"http://app.example:" + port}, func(_ *PoolConfig, _ *RouteConfig, o *Options) { o.Resolver, o.Registerer = resolver, reg })
+	p := g.pool
+	expect := func(when string, status int) {
+		t.Helper()
+		if resp, body := do(t, g.Client(), "GET", g.URL, nil); resp.StatusCode != status {
+			t.Errorf("%s: got %s %q, want %d", when, resp.Status, body, status)
+		}
+	}
+	age := func() float64 {
+		t.Helper()
+		l, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range l {
+			if f.GetName() == "vazel_upstream_addresses_age_seconds" {
+				return f.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		t.Fatal("no age")
+		return 0
+	}
+	expect("at first", 200)
+	p.stop() // what follows looks names up itself
+	p.work.Wait()
+	n.mu.Lock()
+	n.fail = true
+	n.mu.Unlock()
+	o := p.origins[0]
+	later := func(d time.Duration) {
+		o.last.at = time.Now().Add(-d)
+		o.known.Store(p.now() - int64(d))
+		p.resolve(t.Context())
+	}
+	later(staleAfter - time.Minute)
+	expect("a minute before the end", 200)
+	if got := age(); got < (staleAfter-time.Minute).Seconds() || got > staleAfter.Seconds() {
+		t.Errorf("the age is %v", got)
+	}
+	later(staleAfter + time.Second)
+	expect("after the end", 502)
 }
 
 func TestBadConfig(t *testing.T) {

@@ -2,9 +2,11 @@ package proxy
 
 import (
 	"bufio"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -264,5 +266,61 @@ func TestMaxConnections(t *testing.T) {
 	}
 	if got := u.connections(); got != 1 {
 		t.Errorf("%d connections, want 1", got)
+	}
+}
+
+// TestSlowUpload: the upstream's time begins when it has the request. A client who
+// takes longer than that to send a body is none of its business.
+func TestSlowUpload(t *testing.T) {
+	t.Parallel()
+	unencrypted := new(http.Protocols)
+	unencrypted.SetUnencryptedHTTP2(true)
+	unencrypted.SetHTTP1(true)
+	up := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		n, err := io.Copy(io.Discard, r.Body)
+		if r.URL.Path == "/silent" {
+			<-r.Context().Done()
+			return
+		}
+		fmt.Fprintf(w, "%d bytes, %v", n, err)
+	}))
+	up.Config.Protocols = unencrypted
+	up.Start()
+	t.Cleanup(up.Close)
+	const pieces, piece = 5, 8 << 10
+	send := func(t *testing.T, c *http.Client, url string, length int64) (*http.Response, string) {
+		r, w := io.Pipe()
+		go func() {
+			tick := time.NewTicker(120 * time.Millisecond)
+			defer tick.Stop()
+			for range pieces {
+				<-tick.C
+				w.Write(make([]byte, piece))
+			}
+			w.Close()
+		}()
+		req, _ := http.NewRequest("POST", url, r)
+		req.ContentLength = length
+		resp, err := c.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp, readAll(t, resp)
+	}
+	for _, protocol := range []string{"h1", "h2c"} {
+		g := newGateway(t, []string{up.URL}, timeout(200*time.Millisecond), with(func(s *Settings) { s.UpstreamProtocol = protocol }))
+		for name, c := range map[string]*http.Client{"h2": g.Client(), "h1": g.h1(t)} {
+			for _, length := range []int64{-1, pieces * piece} {
+				t.Run(fmt.Sprint(name, " to ", protocol, ", length ", length), func(t *testing.T) {
+					t.Parallel()
+					if resp, got := send(t, c, g.URL, length); resp.StatusCode != 200 || got != fmt.Sprintf("%d bytes, <nil>", pieces*piece) {
+						t.Errorf("got %s %s", resp.Status, got)
+					}
+					if resp, got := send(t, c, g.URL+"/silent", length); resp.StatusCode != 504 {
+						t.Errorf("from a silent upstream: %s %s", resp.Status, got)
+					}
+				})
+			}
+		}
 	}
 }

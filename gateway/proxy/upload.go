@@ -24,6 +24,31 @@ func bodyFailure(err error) *failure {
 	return f
 }
 
+// pulse tells whether an upload goes on. While it waits for the client, who has
+// time-outs of his own, the upstream owes nothing; and before it has the whole
+// request, its time begins anew with everything that it gets.
+type pulse struct {
+	began   time.Time
+	moved   atomic.Int64 // nanoseconds after began at which something was last done
+	reading atomic.Bool  // the client's body, or about to
+}
+
+func (p *pulse) read(src io.Reader, b []byte) (int, error) {
+	n, err := src.Read(b)
+	p.beat()
+	return n, err
+}
+
+func (p *pulse) beat() { p.moved.Store(int64(time.Since(p.began))) }
+
+// since is when the upstream began to owe an answer, if it did before now.
+func (p *pulse) since(now time.Time) time.Time {
+	if p.reading.Load() {
+		return now
+	}
+	return p.began.Add(time.Duration(p.moved.Load()))
+}
+
 // upload sends a request body that is not at hand, while the handler waits for
 // the response, which may begin before the body ends.
 type upload struct {
@@ -33,7 +58,7 @@ type upload struct {
 	left    int64       // declared; -1 for a chunked body
 	trailer http.Header // filled by src at its end
 
-	reading atomic.Bool // in src.Read, or about to be
+	pulse   pulse
 	stopped atomic.Bool
 	done    chan struct{}
 
@@ -46,6 +71,7 @@ type upload struct {
 // start sends in a goroutine that the caller must end with finish.
 func (u *upload) start() {
 	u.done = make(chan struct{})
+	u.pulse.began = time.Now()
 	go u.run()
 }
 
@@ -78,6 +104,7 @@ func (u *upload) run() {
 				u.writeFailed(werr)
 				return
 			}
+			u.pulse.beat()
 		}
 		if err == io.EOF {
 			if u.left > 0 {
@@ -104,12 +131,12 @@ var errStopped = errors.New("the exchange is over")
 
 // read reads unless the exchange is over.
 func (u *upload) read(p []byte) (int, error) {
-	u.reading.Store(true)
-	defer u.reading.Store(false)
+	u.pulse.reading.Store(true)
+	defer u.pulse.reading.Store(false)
 	if u.stopped.Load() {
 		return 0, errStopped
 	}
-	return u.src.Read(p)
+	return u.pulse.read(u.src, p)
 }
 
 // fail ends the exchange, for the rest of the body can't be had.
@@ -175,7 +202,7 @@ func (u *upload) finish(w http.ResponseWriter) bool {
 	}
 	u.stopped.Store(true)
 	u.c.abort()
-	if u.reading.Load() {
+	if u.pulse.reading.Load() {
 		// The body must not be read after the handler has returned.
 		http.NewResponseController(w).SetReadDeadline(time.Unix(1, 0))
 	}

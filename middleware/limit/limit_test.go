@@ -460,12 +460,15 @@ func FuzzBucket(f *testing.F) {
 func BenchmarkTake(b *testing.B) {
 	ctx := context.Background()
 	s := New(Options{})
-	p, r := s.Policy("a"), perSecond(1e6, 1e6)
+	p, r := s.Policy("a"), Rate{Count: 1, Per: time.Hour, Burst: 1e9} // so slow that no key is forgotten
 	const keys = 100_000
 	ks := make([]Key, keys)
 	for i := range ks {
 		ks[i] = p.Network(address(i))
 		take(b, s, ks[i], r)
+	}
+	if n := s.Networks(); n < keys*99/100 {
+		b.Fatalf("%d keys are in use, want %d", n, keys)
 	}
 	b.Run("network", func(b *testing.B) {
 		b.ReportAllocs()

@@ -12,9 +12,11 @@ import (
 // Policy is a limit as the configuration names it. It is found again by its
 // name after a reload, with everything that it counted.
 type Policy struct {
-	store *Store
-	id    uint32
-	name  string
+	store  *Store
+	id     uint32
+	name   string
+	period Period        // of quotas; 0 for rates
+	given  atomic.Uint64 // seq of the newest rate that a configuration gave
 
 	terms     atomic.Pointer[terms]
 	cells     atomic.Pointer[[]*cell] // of configured keys, by index; only ever grows
@@ -28,22 +30,27 @@ type Policy struct {
 // cell is the bucket of a configured key, in a cache line of its own: the keys
 // of the organizations are the hottest.
 type cell struct {
-	mu   sync.Mutex
-	b    bucket
-	name string
-	_    [24]byte
+	mu     sync.Mutex
+	noted  bool // of quotas: it waits to be written down
+	b      bucket
+	lease  lease
+	policy *Policy
+	name   string
+	_      [16]byte
 }
 
 // Policy finds or makes the policy of that name. Policies are never forgotten:
 // names come from configurations, so there are few of them.
-func (s *Store) Policy(name string) *Policy {
+func (s *Store) Policy(name string) *Policy { return s.policy(name, 0) }
+
+func (s *Store) policy(name string, period Period) *Policy {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if p := s.byName[name]; p != nil {
 		return p
 	}
 	known := *s.policies.Load()
-	p := &Policy{store: s, id: uint32(len(known)), name: name, index: map[string]uint32{}}
+	p := &Policy{store: s, id: uint32(len(known)), name: name, period: period, index: map[string]uint32{}}
 	p.cells.Store(&[]*cell{})
 	grown := append(slices.Clone(known), p)
 	s.policies.Store(&grown)
@@ -55,8 +62,16 @@ func (s *Store) Policy(name string) *Policy {
 // counts from its first use on, for requests of older configurations too.
 func (p *Policy) Rate(count int64, per time.Duration, burst int64) (Rate, error) {
 	r := Rate{Count: count, Per: per, Burst: burst, seq: p.store.seq.Add(1)}
+	p.given.Store(r.seq)
 	return r, r.check()
 }
+
+// Mark is the present moment in the order in which rates are given.
+func (s *Store) Mark() uint64 { return s.seq.Load() }
+
+// InForce says that only policies that were given a rate after a mark are in
+// force. Others keep what they counted, but Usages is silent about them.
+func (s *Store) InForce(after uint64) { s.from.Store(after) }
 
 // Key is who is counted, and by which policy. Keys come from a Policy.
 type Key struct {
@@ -73,7 +88,11 @@ func (p *Policy) Configured(name string) Key {
 	defer p.mu.Unlock()
 	i, ok := p.index[name]
 	if !ok {
-		grown := append(slices.Clone(*p.cells.Load()), &cell{name: name})
+		c := &cell{policy: p, name: name}
+		if p.period != 0 {
+			c.b = p.store.kept.claim(p.name, name, p.period)
+		}
+		grown := append(slices.Clone(*p.cells.Load()), c)
 		i = uint32(len(grown))
 		p.cells.Store(&grown)
 		p.index[name] = i
@@ -93,6 +112,23 @@ func (p *Policy) Network(a netip.Addr) Key {
 		copy(k.net[:8], full[:8])
 	}
 	return k
+}
+
+// Hashed is the key of something that a client sent, of which only a keyed hash
+// is at hand. Such keys share the bounded table with networks.
+func (p *Policy) Hashed(sum [16]byte) Key {
+	sum[0] |= 1  // of an IPv4 address this byte is 0,
+	sum[15] |= 1 // and of a /64 this one
+	return Key{policy: p.id, net: sum}
+}
+
+// describe says what is left of the policy at a level.
+func (p *Policy) describe(d *Decision, level int64) {
+	if p.period != 0 {
+		d.describeQuota(level)
+		return
+	}
+	d.describe(level, &p.terms.Load().rate)
 }
 
 // terms are the rates of a policy over time.

@@ -30,34 +30,37 @@ type slot struct {
 type shard struct {
 	mu    sync.Mutex
 	slots []slot
+	tags  []uint16 // of the slots, 0 of free ones: a look-up reads these, and one slot
 	marks []bucket // by policy
-	_     [64]byte
+	_     [40]byte
 }
 
-// setOf is where a network belongs. The hash is seeded, so that nobody can
-// choose addresses that meet in one set.
-func (s *Store) setOf(k *Key) (sh uint32, set uint32) {
+// setOf is where a network belongs, and the tag of its slot. The hash is seeded,
+// so that nobody can choose addresses that meet in one set.
+func (s *Store) setOf(k *Key) (sh uint32, set uint32, tag uint16) {
 	h := maphash.Comparable(s.seed, *k)
-	return uint32(h>>32) & uint32(len(s.shards)-1), uint32((h & math.MaxUint32) * uint64(s.sets) >> 32)
+	return uint32(h>>32) & uint32(len(s.shards)-1), uint32((h & math.MaxUint32) * uint64(s.sets) >> 32), uint16(h) | 1
 }
 
 // find is the slot of a network, or nil.
-func (sh *shard) findLocked(k *Key, set uint32) *slot {
+func (sh *shard) findLocked(k *Key, set uint32, tag uint16) *slot {
 	if sh.slots == nil {
 		return nil
 	}
-	slots := sh.slots[set*ways : set*ways+ways]
-	for i := range slots {
-		if slots[i].key == *k {
-			return &slots[i]
+	tags := (*[ways]uint16)(sh.tags[set*ways:])
+	for i := range tags {
+		if tags[i] == tag {
+			if sl := &sh.slots[set*ways+uint32(i)]; sl.key == *k {
+				return sl
+			}
 		}
 	}
 	return nil
 }
 
-// levelLocked is what a network has in use.
-func (sh *shard) levelLocked(k *Key, set uint32, now int64, t *terms) int64 {
-	if sl := sh.findLocked(k, set); sl != nil {
+// levelLocked is what a network has in use; sl is its slot, or nil.
+func (sh *shard) levelLocked(k *Key, sl *slot, now int64, t *terms) int64 {
+	if sl != nil {
 		return sl.b.at(now, t)
 	}
 	if int(k.policy) < len(sh.marks) {
@@ -66,17 +69,20 @@ func (sh *shard) levelLocked(k *Key, set uint32, now int64, t *terms) int64 {
 	return 0
 }
 
-// putLocked keeps a network's bucket.
-func (s *Store) putLocked(sh *shard, k *Key, set uint32, b bucket) {
-	if sl := sh.findLocked(k, set); sl != nil {
+// putLocked keeps a network's bucket, in the slot where it was found, unless that
+// has gone to another limit of the same request.
+func (s *Store) putLocked(at *place, k *Key, b bucket) {
+	sh := at.shard
+	if sl := at.slot; sl != nil && sl.key == *k {
 		sl.b = b
 		return
 	}
 	if sh.slots == nil { // most gateways never see so many networks that all shards are used
-		sh.slots = make([]slot, s.sets*ways)
+		sh.slots, sh.tags = make([]slot, s.sets*ways), make([]uint16, s.sets*ways)
 	}
 	policies := *s.policies.Load()
-	sl := sh.victimLocked(k, set, b.last, policies)
+	i := at.set*ways + uint32(sh.victimLocked(k, at.set, b.last, policies))
+	sl := &sh.slots[i]
 	if sl.key.policy != 0 {
 		former := policies[sl.key.policy]
 		former.networks.Add(-1)
@@ -88,24 +94,25 @@ func (s *Store) putLocked(sh *shard, k *Key, set uint32, b bucket) {
 	}
 	policies[k.policy].networks.Add(1)
 	*sl = slot{key: *k, b: b}
+	sh.tags[i] = at.tag
 }
 
 // victimLocked chooses the slot for a newcomer: a free one, a drained one, or one
 // of the policy that has taken most of the set, so that a flood on one service
 // leaves the clients of others their places; of those the one that would drain
 // first.
-func (sh *shard) victimLocked(k *Key, set uint32, now int64, policies []*Policy) *slot {
+func (sh *shard) victimLocked(k *Key, set uint32, now int64, policies []*Policy) int {
 	slots := (*[ways]slot)(sh.slots[set*ways:])
 	var after [ways]time.Duration // until the slot would drain
 	for i := range slots {
 		sl := &slots[i]
 		if sl.key.policy == 0 {
-			return sl
+			return i
 		}
 		t := policies[sl.key.policy].terms.Load()
 		level := sl.b.at(now, t)
 		if level == 0 {
-			return sl
+			return i
 		}
 		after[i] = until(level, &t.rate)
 	}
@@ -124,7 +131,7 @@ func (sh *shard) victimLocked(k *Key, set uint32, now int64, policies []*Policy)
 			best, most = i, taken
 		}
 	}
-	return &slots[best]
+	return best
 }
 
 // raiseLocked raises the water mark of a policy to a bucket's level.

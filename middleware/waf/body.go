@@ -175,14 +175,18 @@ func (b *body) fill(v plugintypes.TransactionVariables) {
 		set(v.RequestBody(), b.form)
 		set(v.RequestBodyLength(), strconv.Itoa(len(b.form)))
 	case kindXML:
-		v.RequestXML().Set("//@*", b.attrs)
-		v.RequestXML().Set("/*", b.texts)
+		for _, a := range b.attrs {
+			v.RequestXML().Add(apart("//@*"), a)
+		}
+		for _, t := range b.texts {
+			v.RequestXML().Add(apart("/*"), t)
+		}
 	case kindMultipart:
 		b.fillParts(v)
 	}
 	args := v.ArgsPost()
 	for _, a := range b.args {
-		args.Add(a.key, a.value)
+		args.Add(apart(a.key), a.value)
 	}
 }
 

@@ -87,7 +87,10 @@ func CheckRules(text string) []RuleError {
 			continue
 		}
 		if rule {
-			if _, err := coraza.NewWAF(coraza.NewWAFConfig().WithDirectives(chain)); err != nil {
+			compiling.Lock()
+			_, err := coraza.NewWAF(coraza.NewWAFConfig().WithDirectives(chain))
+			compiling.Unlock()
+			if err != nil {
 				fail("%s", plainError(err))
 			}
 		}

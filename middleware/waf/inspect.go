@@ -52,9 +52,10 @@ const maxKept = 64
 // quick is the size of a request from which it is inspected beside its goroutine.
 const quick = 8 << 10
 
-// Inspect runs the rules over r. done is called once nothing of r is looked at
-// any longer, which can be after Inspect returned with ErrTimeout.
-func (rs *Ruleset) Inspect(r *Request, done func()) (v Verdict, err error) {
+// Inspect runs the rules over r. done is called with the CPU time that it took
+// once nothing of r is looked at any longer, which can be after Inspect returned
+// with ErrTimeout.
+func (rs *Ruleset) Inspect(r *Request, done func(used time.Duration)) (v Verdict, err error) {
 	size := len(r.Body) + len(r.URI)
 	for _, values := range r.Header {
 		for _, value := range values {
@@ -62,7 +63,8 @@ func (rs *Ruleset) Inspect(r *Request, done func()) (v Verdict, err error) {
 		}
 	}
 	if size <= quick {
-		defer done()
+		used := cpuTime()
+		defer func() { done(used()) }()
 		return rs.inspect(r)
 	}
 	type result struct {
@@ -71,8 +73,9 @@ func (rs *Ruleset) Inspect(r *Request, done func()) (v Verdict, err error) {
 	}
 	c := make(chan result, 1)
 	go func() {
-		defer done()
+		used := cpuTime()
 		v, err := rs.inspect(r)
+		done(used())
 		c <- result{v, err}
 	}()
 	t := time.NewTimer(rs.manager.timeout)
@@ -112,8 +115,15 @@ func (rs *Ruleset) inspect(r *Request) (v Verdict, err error) {
 
 // run runs the rules, but those that s leaves out.
 func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
+	if err := tooMany(r); err != nil {
+		return v, err
+	}
 	start := time.Now()
-	tx := rs.waf.NewTransaction().(transaction)
+	engine := rs.alone
+	if s != nil {
+		engine = rs.waf
+	}
+	tx := engine.NewTransaction().(transaction)
 	defer tx.Close()
 	address := r.Client.String()
 	tx.ProcessConnection(address, 0, "", 0)
@@ -125,12 +135,17 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 			tx.AddRequestHeader(name, value)
 		}
 	}
+	vars := tx.Variables()
+	unshare(vars.RequestHeaders(), vars.RequestCookies(), vars.ArgsGet())
 	r.Exclude.apply(tx, r.Path, r.Organization)
 	if r.Decoded { // the rule is there because others can't inspect it
 		tx.RemoveRuleTargetByID(codingRule, variables.RequestHeadersNames, "content-encoding", nil)
 	}
-	vars := tx.Variables()
-	b, refusal := rs.readBody(r)
+	var b *body
+	var refusal error
+	if len(r.Body) > 0 {
+		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept)
+	}
 	if k := kindOf(first(r.Header["Content-Type"])); k != kindOther {
 		set(vars.RequestBodyProcessor(), string(k))
 	}
@@ -156,17 +171,21 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	return v, refusal
 }
 
-// readBody reads a request's arguments; nil where there is no body.
-func (rs *Ruleset) readBody(r *Request) (*body, error) {
+// tooMany refuses what is not worth the rules' time: more than they are given.
+func tooMany(r *Request) error {
 	if _, query, _ := strings.Cut(r.URI, "?"); query != "" {
 		if n := strings.Count(query, "&") + 1; n > MaxArguments {
-			return nil, tooManyArguments(n)
+			return tooManyArguments(n)
 		}
 	}
-	if len(r.Body) == 0 {
-		return nil, nil
+	cookies := 0
+	for _, list := range r.Header["Cookie"] {
+		cookies += strings.Count(list, ";") + 1
 	}
-	return readBody(first(r.Header["Content-Type"]), r.Body, r.Accept)
+	if cookies > MaxCookies {
+		return badBody(ReasonArguments, "%d cookies; at most %d are inspected", cookies, MaxCookies)
+	}
+	return nil
 }
 
 // first is the first of a field's values, which is the one that counts.

@@ -42,7 +42,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "vazel_inspection_anomaly_score", Help: "Anomaly scores of inspected requests.", Buckets: []float64{0, 5, 10, 15, 20, 30, 40, 50, 75, 100},
 		}, []string{"route"}),
 		truncated:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_inspection_body_truncated_total", Help: "Requests of which less was inspected than was sent. Only routes that detect let them pass."}, []string{"route"}),
-		mode:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_inspection_mode_info", Help: "The mode in which a route is inspected."}, []string{"route", "mode"}),
+		mode:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_inspection_mode_info", Help: "The mode in which a route is inspected: block, detect or off."}, []string{"route", "mode"}),
 		rules:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_inspection_rules", Help: "Rules of a compiled rule set."}, []string{"ruleset"}),
 		exclusions: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_inspection_exclusions", Help: "Exclusions of all routes that use a rule set."}, []string{"ruleset"}),
 		info:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_inspection_ruleset_info", Help: "The version of the Core Rule Set."}, []string{"ruleset", "version"}),

@@ -210,7 +210,7 @@ func (b *body) fillParts(v plugintypes.TransactionVariables) {
 	total := 0
 	for _, p := range b.parts {
 		for _, h := range p.headers {
-			v.MultipartPartHeaders().Add(p.name, h)
+			v.MultipartPartHeaders().Add(apart(p.name), h)
 		}
 		v.MultipartName().Add(p.name, p.name)
 		total += p.size

@@ -2,6 +2,7 @@ package waf
 
 import (
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	coreruleset "github.com/corazawaf/coraza-coreruleset/v4"
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
+	"github.com/corazawaf/coraza/v3/types"
 	"github.com/corazawaf/coraza/v3/types/variables"
 	"github.com/corazawaf/libinjection-go"
 	"go.uber.org/zap"
@@ -122,10 +124,34 @@ func (rs *Ruleset) shadow(r *Request) (Verdict, error) {
 	with, _ := rs.run(r, rs.screened)
 	alone, err := rs.run(r, nil)
 	rs.manager.metrics.shadowed.Inc()
-	if !slices.Equal(with.all, alone.all) {
+	if !slices.Equal(rs.found(with), rs.found(alone)) {
 		rs.manager.metrics.disagreed.Inc()
 		rs.screened.off.Store(true)
 		rs.manager.log.Error("the screen left out a rule that matches; it is out of use until the next start", zap.Ints("with", with.all), zap.Ints("without", alone.all))
 	}
 	return alone, err
+}
+
+var (
+	captures = regexp.MustCompile(`[",\s]capture\b`)
+	chained  = regexp.MustCompile(`[",\s]chain\b`)
+)
+
+// fickle are rules that go on with what their pattern captured. The engine goes
+// on once, with what was captured from the last of a request's values, and those
+// come in any order: with several that match, the result is a matter of chance.
+func fickle(r types.RuleMetadata) bool {
+	return captures.MatchString(r.Raw()) && chained.MatchString(r.Raw())
+}
+
+// found are the rules that matched, but those that the engine may find or not in
+// one and the same request, and the bookkeeping that counts them.
+func (rs *Ruleset) found(v Verdict) (out []int) {
+	for _, id := range v.all {
+		if r := rs.rules[id]; r != nil && (attackRule(id) || customRule(id)) && !fickle(r) {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
 }

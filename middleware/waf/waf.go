@@ -24,6 +24,7 @@ import (
 const (
 	MaxBody      = 8 << 20 // bytes of a body, after decompression
 	MaxArguments = 1000    // parameters of the query, and of a form or multipart body
+	MaxCookies   = 250     // browsers send 180 of a site at most
 	// Timeout is how long a request may be inspected. The engine can't be stopped:
 	// it goes on in the background, bounded by the bounds on what it is given.
 	Timeout = 20 * time.Second
@@ -63,6 +64,7 @@ func NewManager(o Options) *Manager {
 // Ruleset is a compiled rule set. It is safe for concurrent use.
 type Ruleset struct {
 	waf      coraza.WAF
+	alone    coraza.WAF // without the screen and its filters
 	settings Settings
 	manager  *Manager
 	rules    map[int]types.RuleMetadata
@@ -79,24 +81,40 @@ func (m *Manager) Ruleset(s Settings) (*Ruleset, error) {
 		return r, nil
 	}
 	r := &Ruleset{settings: s, manager: m, rules: map[int]types.RuleMetadata{}}
-	c := coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(directives(s))
-	w, err := coraza.NewWAF(experimental.WAFConfigWithRuleObserver(c, func(rule types.RuleMetadata) {
+	var err error
+	if r.waf, err = compile(s, s.NoScreen, func(rule types.RuleMetadata) {
 		if rule.ID() != 0 {
 			r.rules[rule.ID()] = rule
 			r.order = append(r.order, rule)
 		}
-	}))
-	if err != nil {
-		return nil, fmt.Errorf("rules can't be compiled: %w", err)
+	}); err != nil {
+		return nil, err
 	}
-	r.waf = w
 	r.kept = counted(r.order)
-	if !s.NoScreen {
+	if r.alone = r.waf; !s.NoScreen {
+		if r.alone, err = compile(s, true, func(types.RuleMetadata) {}); err != nil {
+			return nil, err
+		}
 		r.screened = newScreened(r)
 	}
 	m.sets[s] = r
 	m.metrics.compiled(m.name(r), r)
 	return r, nil
+}
+
+// compile compiles the rules for s. plain means that patterns are searched as the
+// engine does it alone.
+func compile(s Settings, plain bool, each func(types.RuleMetadata)) (coraza.WAF, error) {
+	compiling.Lock()
+	defer compiling.Unlock()
+	compiling.plain = plain
+	register()
+	c := coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(directives(s))
+	w, err := coraza.NewWAF(experimental.WAFConfigWithRuleObserver(c, each))
+	if err != nil {
+		return nil, fmt.Errorf("rules can't be compiled: %w", err)
+	}
+	return w, nil
 }
 
 var skips = regexp.MustCompile(`[",\s]skip:'?(\d+)`)

@@ -1,30 +1,31 @@
-package certs
+package fetch
 
 import (
 	"context"
 	"sync"
 )
 
-// crew gives each thing that the active set uses a goroutine of its own, so that
+// Crew gives each source that is in use a goroutine of its own, so that
 // a slow source holds up no other.
-type crew[T comparable] struct {
+type Crew[T comparable] struct {
 	mu     sync.Mutex
 	active map[T]bool
 	wake   chan struct{}
 }
 
-func newCrew[T comparable]() *crew[T] { return &crew[T]{wake: make(chan struct{}, 1)} }
+// NewCrew makes a Crew without work.
+func NewCrew[T comparable]() *Crew[T] { return &Crew[T]{wake: make(chan struct{}, 1)} }
 
-// use makes active the things that are worked on.
-func (c *crew[T]) use(active map[T]bool) {
+// Use makes active the things that are worked on.
+func (c *Crew[T]) Use(active map[T]bool) {
 	c.mu.Lock()
 	c.active = active
 	c.mu.Unlock()
-	nudge(c.wake)
+	Nudge(c.wake)
 }
 
-// run has work done for everything active until ctx ends, and waits for it.
-func (c *crew[T]) run(ctx context.Context, work func(context.Context, T)) {
+// Run has work done for everything active until ctx ends, and waits for it.
+func (c *Crew[T]) Run(ctx context.Context, work func(context.Context, T)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	running := map[T]context.CancelFunc{}
@@ -56,8 +57,8 @@ func (c *crew[T]) run(ctx context.Context, work func(context.Context, T)) {
 	}
 }
 
-// nudge leaves a message for who waits on a channel of length one.
-func nudge(c chan struct{}) {
+// Nudge leaves a message for who waits on a channel of length one.
+func Nudge(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
 	default:

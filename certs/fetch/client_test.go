@@ -1,4 +1,4 @@
-package certs
+package fetch
 
 import (
 	"bytes"
@@ -78,7 +78,7 @@ func TestFetch(t *testing.T) {
 			t.Parallel()
 			ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 			defer cancel()
-			b, err := newFetcher().get(ctx, srv.URL+path, 10_000)
+			b, err := NewClient().Get(ctx, srv.URL+path, 10_000)
 			if want == "" && (err != nil || string(b) != "list") || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
 				t.Errorf("got %q, %v, want %q", b, err, want)
 			}
@@ -86,10 +86,10 @@ func TestFetch(t *testing.T) {
 	}
 	t.Run("post", func(t *testing.T) {
 		t.Parallel()
-		if _, err := newFetcher().post(t.Context(), srv.URL+"/moved", "text/plain", nil, 100, true); err == nil || !strings.Contains(err.Error(), "elsewhere") {
+		if _, err := NewClient().Post(t.Context(), srv.URL+"/moved", "text/plain", nil, 100, true); err == nil || !strings.Contains(err.Error(), "elsewhere") {
 			t.Errorf("got %v", err)
 		}
-		if _, err := newFetcher().post(t.Context(), srv.URL+"/good", "text/plain", nil, 100, false); !errors.Is(err, errNotPublic) {
+		if _, err := NewClient().Post(t.Context(), srv.URL+"/good", "text/plain", nil, 100, false); !errors.Is(err, errNotPublic) {
 			t.Errorf("got %v", err)
 		}
 	})
@@ -120,13 +120,13 @@ func TestPublic(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	t.Parallel()
 	for tries, want := range map[int]time.Duration{0: 0, 1: 2 * time.Second, 2: 4 * time.Second, 8: 256 * time.Second, 9: 5 * time.Minute, 1000: 5 * time.Minute} {
-		if got := backoff(tries); got != want {
+		if got := Backoff(tries); got != want {
 			t.Errorf("after %d failures: got %s, want %s", tries, got, want)
 		}
 	}
 	seen := map[time.Duration]bool{}
 	for range 100 {
-		d := jitter(time.Hour)
+		d := Jitter(time.Hour)
 		if d < 54*time.Minute || d > 66*time.Minute {
 			t.Errorf("got %s for an hour", d)
 		}
