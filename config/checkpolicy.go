@@ -80,6 +80,7 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 		t.oneOf(mode, "waf.mode", "block", "detect", "off")
 		t.checkRange(v, "paranoia", 1, 4)
 		t.checkRange(v, "threshold", 1, 10_000)
+		t.checkInspection(v, where)
 	}
 	_, compress := get(n, "compress")
 	for _, c := range wordsOf(compress) {
@@ -223,6 +224,9 @@ func (t *tree) checkFieldName(n *yaml.Node) {
 
 // resolvePaths makes the paths in a policy absolute.
 func (t *tree) resolvePaths(p *Policy) {
+	if w := p.WAF; w != nil && w.Rules != "" {
+		w.RulesText = string(t.file1(nil, &w.Rules))
+	}
 	if u := p.UpstreamTLS; u != nil {
 		for _, f := range []*string{&u.CA, &u.Cert} {
 			if *f != "" && !filepath.IsAbs(*f) {

@@ -184,6 +184,10 @@ type Limits struct {
 	CacheSize unit.Size `yaml:"cache_size"`
 	// BufferMemory is how much memory request bodies that are inspected (waf) may take in all; beyond it they get 503. A quarter is kept for bodies of up to 16KiB. At least 32MiB; default: 256MiB.
 	BufferMemory unit.Size `yaml:"buffer_memory"`
+	// InspectionTime is how much CPU time the inspection (waf) of one caller's requests may take in a second, on the average of ten: of an organization, or of an anonymous caller's address. Beyond it the caller gets 429. Default: a quarter of the CPUs.
+	InspectionTime unit.Duration `yaml:"inspection_time"`
+	// InspectionAtOnce is how many requests are inspected at once; others wait for a second at most, and get 503 then. Default: twice the number of CPUs.
+	InspectionAtOnce int `yaml:"inspection_at_once"`
 	// MaxInFlight is how many requests may be under way in all; when it is nearly reached, requests are refused by priority; default: 10000.
 	MaxInFlight int `yaml:"max_in_flight"`
 	// MaxRequests is the largest number of requests of a connection, after which the client is told to open another one; default: 1000000.

@@ -81,6 +81,20 @@ var (
 	oneOrMany  = reflect.TypeFor[interface{ OneOrMany() }]() // a list of mappings that may be a mapping alone
 )
 
+// shortForm is the key of a mapping that a scalar in its place stands for.
+func shortForm(t reflect.Type) *field {
+	s, ok := reflect.Zero(t).Interface().(interface{ ShortForm() string })
+	if !ok {
+		return nil
+	}
+	for _, f := range fieldsOf(t) {
+		if f.name == s.ShortForm() {
+			return &f
+		}
+	}
+	return nil
+}
+
 // decode reads n into v, strictly. where is what n belongs to, for messages:
 // `service "x"`.
 func (l *loader) decode(n *yaml.Node, v reflect.Value, where string) {
@@ -97,6 +111,8 @@ func (l *loader) decode(n *yaml.Node, v reflect.Value, where string) {
 		l.decodeList(n, v, where)
 	case reflect.PointerTo(t).Implements(textType):
 		l.decodeText(n, v, where)
+	case t.Kind() == reflect.Struct && n.Kind == yaml.ScalarNode && shortForm(t) != nil:
+		l.decode(n, v.FieldByIndex(shortForm(t).index), where)
 	case t.Kind() == reflect.Struct:
 		l.decodeStruct(n, v, where)
 	case t.Kind() == reflect.Map:

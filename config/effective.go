@@ -74,7 +74,11 @@ func (e encoder) value(v reflect.Value) any {
 	}
 	switch v.Kind() {
 	case reflect.Struct:
-		return e.object(v)
+		o := e.object(v)
+		if f := shortForm(v.Type()); f != nil && len(o) == 1 && o[f.name] != nil {
+			return o[f.name]
+		}
+		return o
 	case reflect.Map:
 		out := map[string]any{}
 		for it := v.MapRange(); it.Next(); {

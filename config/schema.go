@@ -28,13 +28,13 @@ var enums = map[string][]string{
 
 // fieldEnums lists those of keys that mean different things in different places.
 var fieldEnums = map[string][]string{
-	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
+	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.WAF.Screen": {"auto", "off"}, "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
 	"middleware.Quota.Per": middleware.QuotaPers(), "middleware.Bandwidth.Per": middleware.BandwidthPers(), "middleware.RateLimit.Mode": middleware.LimitModes(), "middleware.Quota.Mode": middleware.LimitModes(),
 	"certs.Organization.EKU": {"client", "any"}, "certs.TLS.Profile": certs.Profiles(),
 }
 
 // itemEnums lists the words that the items of a list may hold.
-var itemEnums = map[string][]string{"protocols": {"h1", "h2", "h3"}, "compress": {"zstd", "br", "gzip"}, "challenges": {"http-01", "tls-alpn-01", "dns-01"}}
+var itemEnums = map[string][]string{"protocols": {"h1", "h2", "h3"}, "compress": {"zstd", "br", "gzip"}, "accept": {"doctype", "schema_location", "xinclude"}, "challenges": {"http-01", "tls-alpn-01", "dns-01"}}
 
 // Schema is the JSON Schema (2020-12) of a configuration file, made from the
 // same types that files are read into.
@@ -89,6 +89,9 @@ func schemaOf(t reflect.Type, key string, defs map[string]any) map[string]any {
 		if _, done := defs[name]; !done {
 			defs[name] = nil // against recursion
 			defs[name] = structSchema(t, defs)
+		}
+		if f := shortForm(t); f != nil {
+			return map[string]any{"oneOf": []any{schemaOf(f.typ, f.name, defs), ref}}
 		}
 		return ref
 	case reflect.Map:

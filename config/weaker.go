@@ -319,6 +319,8 @@ func policyRules(was, is map[string]any) map[string]rule {
 		"waf.paranoia":  falls("inspection is lowered", 1),
 		"waf.threshold": raised("inspection is lowered", 5),
 		"waf.exclude":   added("rules are left out"),
+		"waf.accept":    added("dangerous XML is let through"),
+		"waf.rules":     because("other rules of the operator's apply"),
 		"audit":         lowered("fewer audit records are left", "full", "refusals"),
 		"cors.origins":  added("origins may read responses"),
 		"websocket": func(_, new any) string {

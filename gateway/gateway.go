@@ -147,10 +147,11 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	former := g.snapshot.Load()
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
 	g.engines.Buffers.SetMost(int64(c.Limits.BufferMemory))
+	g.engines.Inspection(time.Duration(c.Limits.InspectionTime), c.Limits.InspectionAtOnce)
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
 	g.metrics.fit(c)
-	g.engines.WAF.Show(inspectionModes(c))
 	g.observer.Use(logs, next.trusted)
+	g.engines.WAF.Posture(postures(c, g.engines))
 	g.engines.Limits.Share(shared) // before the former connections are closed
 	g.store.Use(shared)
 	g.snapshot.Store(next)
@@ -170,20 +171,6 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 		g.sockets.settleUnused(g.log)
 	}
 	return nil
-}
-
-// inspectionModes is how each route is inspected.
-func inspectionModes(c *config.Config) map[string]string {
-	modes := map[string]string{}
-	for _, s := range c.Services {
-		for _, r := range s.Routes {
-			modes[r.Name] = "off"
-			if w := r.Policy.Chain.WAF; w != nil && w.Mode != "" {
-				modes[r.Name] = w.Mode
-			}
-		}
-	}
-	return modes
 }
 
 // closeUnwanted stops accepting on sockets that c does not name.

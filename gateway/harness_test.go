@@ -158,6 +158,12 @@ services:
 
 func newNode(t testing.TB, handler http.HandlerFunc, extra ...string) *node {
 	t.Helper()
+	return newNodeLog(t, zap.NewNop(), handler, extra...)
+}
+
+// newNodeLog is newNode with a log.
+func newNodeLog(t testing.TB, log *zap.Logger, handler http.HandlerFunc, extra ...string) *node {
+	t.Helper()
 	if handler == nil {
 		handler = func(w http.ResponseWriter, r *http.Request) {
 			b, _ := io.ReadAll(r.Body)
@@ -178,7 +184,7 @@ func newNode(t testing.TB, handler http.HandlerFunc, extra ...string) *node {
 	n.ca, n.orgCA, n.otherCA = make("server-ca"), make("org-ca"), make("other-ca")
 	n.roots = x509.NewCertPool()
 	n.roots.AddCert(n.ca.Certificate)
-	cert, key, err := n.ca.Server("open.example", "*.wild.example", "inner.example", "third.example")
+	cert, key, err := n.ca.Server("open.example", "*.wild.example", "inner.example", "third.example", "localhost")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +194,7 @@ func newNode(t testing.TB, handler http.HandlerFunc, extra ...string) *node {
 	n.https, n.http = fmt.Sprintf("127.0.0.1:%d", port), fmt.Sprintf("127.0.0.1:%d", plain)
 	n.config(append([]string{fmt.Sprintf(testServices, n.upstream.address)}, extra...)...)
 	n.reg = prometheus.NewRegistry()
-	n.gateway, err = New(Options{Log: zap.NewNop(), Registerer: n.reg, StateDir: filepath.Join(n.dir, "state"), Version: "test"})
+	n.gateway, err = New(Options{Log: log, Registerer: n.reg, StateDir: filepath.Join(n.dir, "state"), Version: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

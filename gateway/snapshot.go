@@ -17,6 +17,7 @@ import (
 	"github.com/vazel-gateway/vazel/gateway/proxy"
 	"github.com/vazel-gateway/vazel/middleware"
 	"github.com/vazel-gateway/vazel/middleware/addresses"
+	"github.com/vazel-gateway/vazel/middleware/waf"
 )
 
 // snapshot is everything that one configuration decides. It is immutable; a
@@ -302,4 +303,16 @@ func redirectRoute(c *config.Redirect, prefix string) http.Handler {
 		w.Header()["Content-Length"] = []string{"0"}
 		w.WriteHeader(status)
 	})
+}
+
+// postures is how each route that forwards is inspected.
+func postures(c *config.Config, e *middleware.Engines) (out []waf.Posture) {
+	for _, s := range c.Services {
+		for _, r := range s.Routes {
+			if !r.Deny && r.Redirect == nil {
+				out = append(out, r.Policy.WAF.Posture(r.Name, e))
+			}
+		}
+	}
+	return out
 }

@@ -3,7 +3,6 @@ package middleware
 import (
 	"io"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"time"
 
@@ -84,7 +83,7 @@ func (l *lease) read(body io.Reader, most int) (b []byte, over bool, err error) 
 			n := min(max(2*cap(b), firstBuffer), most+1)
 			if !l.more(int64(n)) {
 				l.from.refused.Inc()
-				return nil, false, errNoBuffer
+				return b, false, errNoBuffer
 			}
 			grown := make([]byte, len(b), n)
 			copy(grown, b)
@@ -108,17 +107,4 @@ func (l *lease) read(body io.Reader, most int) (b []byte, over bool, err error) 
 func (l *lease) less(n int64) {
 	l.from.used.Add(-n)
 	l.n -= n
-}
-
-// coded reports whether a body is compressed or otherwise encoded, so that its
-// bytes are not what the upstream will read.
-func coded(h http.Header) bool {
-	for _, v := range h["Content-Encoding"] {
-		for c := range strings.SplitSeq(v, ",") {
-			if c = strings.TrimSpace(c); c != "" && !strings.EqualFold(c, "identity") {
-				return true
-			}
-		}
-	}
-	return false
 }

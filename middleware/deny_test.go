@@ -19,6 +19,7 @@ import (
 	"unicode"
 
 	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/middleware/waf"
 )
 
 const browser = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
@@ -302,6 +303,7 @@ func TestEveryReasonHasAText(t *testing.T) {
 	for _, r := range []string{
 		"bad_host", "bad_header_name", "bad_header_value", "ambiguous_framing", "upstream_unreachable", "upstream_timeout", "upstream_protocol", "upstream_tls",
 		"no_healthy_server", "overload", "maintenance", "draining", "unavailable",
+		waf.ReasonArguments, waf.ReasonJSON, waf.ReasonXML, waf.ReasonXMLUnsafe, waf.ReasonMultipart, waf.ReasonDepth, waf.ReasonEncoding, waf.ReasonExpansion,
 	} {
 		if _, ok := texts[r]; !ok {
 			t.Errorf("no text for %s", r)

@@ -38,6 +38,8 @@ type Engines struct {
 	Buffers *Buffers
 	Cache   *cache.Store
 
+	inspection *inspectionBudget
+
 	cached *prometheus.CounterVec
 	log    *zap.Logger
 	lent   *storeMetrics
@@ -73,6 +75,7 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 	if !o.Share { // otherwise the other process still counts; Run reads what it has left
 		e.loadQuotas()
 	}
+	e.inspection = newInspectionBudget(e.Limits, &e.hash, o.Registerer)
 	e.lent = newStoreMetrics(e.Limits, o.Registerer)
 	o.Registerer.MustRegister(NewLimitCollector(e.Limits, e.crowded), e.cached)
 	for _, g := range []struct {
@@ -130,6 +133,11 @@ func (e *Engines) crowded() map[string]float64 {
 		}
 	}
 	return full
+}
+
+// Inspection bounds the CPU time that inspection may use; 0 is the default.
+func (e *Engines) Inspection(perClient time.Duration, atOnce int) {
+	e.inspection.Set(perClient, atOnce)
 }
 
 // Reopen opens files anew, after they were moved away.

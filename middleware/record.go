@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/vazel-gateway/vazel/certs"
+	"github.com/vazel-gateway/vazel/middleware/waf"
 )
 
 // Record is everything that is known of one request. Observe makes it, every
@@ -58,6 +59,8 @@ type Record struct {
 	InspectionScore    int
 	InspectionRules    []int
 	InspectionCategory string
+	InspectionGuard    string      // reason of a body that was, or in detect mode would have been, refused before the rules
+	InspectionMatches  []waf.Match // what the rules found, masked
 
 	Cache string // what the cache did: "hit", "miss", "stale" and so on, or "" without one
 

@@ -252,8 +252,44 @@ var texts = map[string]Text{
 		Localized{"Заявката е твърде голяма, за да бъде проверена", "Заявката е по-голяма от това, което може да бъде проверено тук за атаки, а непроверени заявки не се пропускат.", adviceOperatorBG},
 	},
 	"inspection_encoding": {
-		Localized{"The request is encoded so that it can't be checked", "The body of the request is compressed, and can't be checked for attacks in that form.", "Send it uncompressed, without Content-Encoding."},
-		Localized{"Заявката е кодирана така, че не може да бъде проверена", "Тялото на заявката е компресирано и в този вид не може да бъде проверено за атаки.", "Изпратете го некомпресирано, без Content-Encoding."},
+		Localized{"The request is encoded so that it can't be checked", "The body of the request is compressed in a way that can't be checked for attacks.", "Send it uncompressed or with gzip, in one piece."},
+		Localized{"Заявката е кодирана така, че не може да бъде проверена", "Тялото на заявката е компресирано по начин, който не позволява проверка за атаки.", "Изпратете го некомпресирано или с gzip, наведнъж."},
+	},
+	"inspection_expansion": {
+		Localized{"The request becomes too large", "The compressed body of the request becomes too large when it is unpacked.", "Send it uncompressed, or in smaller parts."},
+		Localized{"Заявката става твърде голяма", "Компресираното тяло на заявката става твърде голямо при разархивиране.", "Изпратете го некомпресирано или на по-малки части."},
+	},
+	"inspection_arguments": {
+		Localized{"The request has too many values", "The request has more parameters or values than are checked for attacks, and unchecked requests are not let through.", "Send fewer at once."},
+		Localized{"Заявката съдържа твърде много стойности", "Заявката съдържа повече параметри или стойности, отколкото се проверяват за атаки, а непроверени заявки не се пропускат.", "Изпратете по-малко наведнъж."},
+	},
+	"inspection_json": {
+		Localized{"The JSON can't be understood", "The body is not valid JSON, or different programs would read it differently: a name stands twice in an object, or a character is not valid Unicode.", adviceMaker},
+		Localized{"Документът JSON не може да бъде разбран", "Тялото не е валиден JSON или различните програми биха го прочели по различен начин: име се повтаря в един обект или знак не е валиден Unicode.", adviceMakerBG},
+	},
+	"inspection_xml": {
+		Localized{"The XML can't be understood", "The body is not well-formed XML.", adviceMaker},
+		Localized{"Документът XML не може да бъде разбран", "Тялото не е правилно съставен документ XML.", adviceMakerBG},
+	},
+	"inspection_xml_unsafe": {
+		Localized{"The XML has parts that are not accepted", "A document type, entities, XInclude, schemas from elsewhere and encodings other than UTF-8 are not accepted.", adviceMaker},
+		Localized{"Документът XML съдържа части, които не се приемат", "Не се приемат декларация на тип на документа, същности, XInclude, външни схеми и кодировки, различни от UTF-8.", adviceMakerBG},
+	},
+	"inspection_multipart": {
+		Localized{"The form can't be understood", "The multipart body is malformed, or different programs would read it differently.", adviceMaker},
+		Localized{"Формулярът не може да бъде разбран", "Съставното тяло на заявката е неправилно или различните програми биха го прочели по различен начин.", adviceMakerBG},
+	},
+	"inspection_depth": {
+		Localized{"The document is nested too deeply", "The JSON or XML document has more levels than are checked for attacks.", adviceMaker},
+		Localized{"Документът има твърде много нива", "Документът JSON или XML има повече нива, отколкото се проверяват за атаки.", adviceMakerBG},
+	},
+	"inspection_budget": {
+		Localized{"Checking the requests takes too long", "Checking your requests for attacks took more time than one caller may use, and unchecked requests are not let through.", "Wait before you try again. The Retry-After field of the answer says how many seconds."},
+		Localized{"Проверката на заявките отнема твърде много време", "Проверката на Вашите заявки за атаки отне повече време, отколкото е допустимо за един потребител, а непроверени заявки не се пропускат.", "Изчакайте, преди да опитате отново. Полето Retry-After на отговора посочва колко секунди."},
+	},
+	"inspection_busy": {
+		Localized{"Too many requests are being checked", "The request could not be checked for attacks in time, and unchecked requests are not let through.", "Try again shortly."},
+		Localized{"Проверяват се твърде много заявки", "Заявката не можа да бъде проверена за атаки навреме, а непроверени заявки не се пропускат.", "Опитайте отново след малко."},
 	},
 	"inspection_failed": {
 		Localized{"The request could not be checked", "The request could not be checked for attacks, and unchecked requests are not let through.", adviceOperator},

@@ -3,25 +3,78 @@ package middleware
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
-	"strings"
+	"strconv"
+	"time"
 
 	"go.uber.org/zap"
 
+	"github.com/vazel-gateway/vazel/config/unit"
 	"github.com/vazel-gateway/vazel/middleware/waf"
 )
 
 // WAF inspects requests with the OWASP Core Rule Set.
 type WAF struct {
-	// Mode is block, detect (log what would be blocked) or off. Default: off.
+	// Mode is block, detect (log what would be blocked, and change no answer) or off. Default: off.
 	Mode string `yaml:"mode"`
-	// Paranoia is the Core Rule Set's paranoia level, 1 to 4; default: 1.
+	// Paranoia is the Core Rule Set's paranoia level, 1 to 4: more rules, and more false positives. Default: 1.
 	Paranoia int `yaml:"paranoia"`
-	// Threshold is the anomaly score from which a request is blocked; default: 5.
+	// Threshold is the anomaly score from which a request is blocked; one critical rule scores 5. Default: 5.
 	Threshold int `yaml:"threshold"`
-	// Exclude lists the ids of rules that do not apply.
-	Exclude []int `yaml:"exclude"`
+	// Exclude lists what is left out: the id of a rule, or a mapping that narrows it to paths, organizations, a parameter, header field or cookie.
+	Exclude []Exclusion `yaml:"exclude"`
+	// Rules is a file of further rules in SecLang, with ids from 1 to 99999. deny, drop and block refuse a request whatever its score; setvar may add to the score.
+	Rules string `yaml:"rules"`
+	// Accept lists constructs of XML that are refused otherwise, for many parsers fetch files or URLs by them: doctype, schema_location (of other than standards' schemas) and xinclude.
+	Accept unit.List `yaml:"accept"`
+	// Screen is auto (rules that can't match are found beforehand and not tried) or off, which costs several times the CPU and finds the same. Default: auto.
+	Screen string `yaml:"screen"`
+
+	// RulesText is what Rules holds, for Build reads no files.
+	RulesText string `yaml:"-"`
+}
+
+// Exclusion is something that inspection leaves out.
+type Exclusion struct {
+	// Rule is the id of the rule that is left out. A number alone stands for this.
+	Rule int `yaml:"rule"`
+	// Tag leaves out all rules with a tag, such as attack-sqli or paranoia-level/2. Either rule or tag has to be set.
+	Tag string `yaml:"tag"`
+	// Paths narrow the exclusion to these paths and what is below them; =/path is the path alone. Default: every path of the route.
+	Paths unit.List `yaml:"paths"`
+	// Organizations narrow the exclusion to requests of these organizations.
+	Organizations unit.List `yaml:"organizations"`
+	// Parameter is the only parameter that the rules don't look at, in the query, a form, a multipart body or JSON (json.items.0.name); * stands for anything. Default: they don't look at the request at all.
+	Parameter string `yaml:"parameter"`
+	// Header is the only header field that the rules don't look at.
+	Header string `yaml:"header"`
+	// Cookie is the only cookie that the rules don't look at.
+	Cookie string `yaml:"cookie"`
+}
+
+// ShortForm is the key that a scalar stands for.
+func (Exclusion) ShortForm() string { return "rule" }
+
+// AcceptWords are what accept may list.
+func AcceptWords() []string { return []string{"doctype", "schema_location", "xinclude"} }
+
+// settings are those of the rule set.
+func (p *WAF) settings() waf.Settings {
+	s := waf.Settings{Paranoia: max(1, p.Paranoia), Threshold: p.Threshold, Custom: p.RulesText, NoScreen: p.Screen == "off"}
+	if s.Threshold == 0 {
+		s.Threshold = 5
+	}
+	return s
+}
+
+func (p *WAF) exclusions() []waf.Exclusion {
+	var out []waf.Exclusion
+	for _, x := range p.Exclude {
+		out = append(out, waf.Exclusion{Rule: x.Rule, Tag: x.Tag, Paths: x.Paths, Organizations: x.Organizations, Parameter: x.Parameter, Header: x.Header, Cookie: x.Cookie})
+	}
+	return out
 }
 
 // Build makes the handler. A nil p, or mode off, makes none.
@@ -29,25 +82,54 @@ func (p *WAF) Build(env Env) (Func, error) {
 	if p == nil || p.Mode == "" || p.Mode == "off" {
 		return nil, nil
 	}
-	s := waf.Settings{Paranoia: max(1, p.Paranoia), Threshold: p.Threshold, Exclude: p.Exclude}
-	if s.Threshold == 0 {
-		s.Threshold = 5
-	}
-	rules, err := env.Engines.WAF.Ruleset(s)
+	rules, err := env.Engines.WAF.Ruleset(p.settings())
 	if err != nil {
 		return nil, err
 	}
-	i := &inspection{rules: rules, manager: env.Engines.WAF, buffers: env.Engines.Buffers, block: p.Mode == "block", mode: p.Mode, route: env.Route, log: env.Log}
+	exclude, err := rules.Exclusions(p.exclusions())
+	if err != nil {
+		return nil, fmt.Errorf("exclude: %w", err)
+	}
+	i := &inspection{
+		rules: rules, exclude: exclude, manager: env.Engines.WAF, budget: env.Engines.inspection, buffers: env.Engines.Buffers, block: p.Mode == "block", mode: p.Mode, route: env.Route, log: env.Log,
+	}
+	for _, a := range p.Accept {
+		switch a {
+		case "doctype":
+			i.accept.Doctype = true
+		case "schema_location":
+			i.accept.SchemaLocation = true
+		case "xinclude":
+			i.accept.XInclude = true
+		default:
+			return nil, fmt.Errorf("accept: %q is not one of %v", a, AcceptWords())
+		}
+	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { i.serve(w, r, next) })
 	}, nil
 }
 
+// Posture is how a route is inspected, for the metrics.
+func (p *WAF) Posture(route string, e *Engines) waf.Posture {
+	if p == nil || p.Mode == "" || p.Mode == "off" {
+		return waf.Posture{Route: route, Mode: "off"}
+	}
+	rules, err := e.WAF.Ruleset(p.settings())
+	if err != nil { // Build has had it
+		return waf.Posture{Route: route, Mode: p.Mode}
+	}
+	return waf.Posture{Route: route, Mode: p.Mode, Ruleset: rules, Exclusions: len(p.Exclude)}
+}
+
 // inspection is the policy of one route.
 type inspection struct {
 	rules   *waf.Ruleset
+	exclude *waf.Exclusions
+	accept  waf.Accept
 	manager *waf.Manager
 	buffers *Buffers
+	budget  *inspectionBudget
 	block   bool
 	mode    string
 	route   string
@@ -55,101 +137,187 @@ type inspection struct {
 }
 
 // serve inspects a request and passes it on with the bytes that were inspected.
-// In block mode, what can't be inspected whole is refused.
+// In block mode, what can't be inspected whole is refused. In detect mode nothing
+// is: what could not be inspected is logged and passes.
 func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	rec := RecordOf(r.Context())
 	rec.InspectionMode = i.mode
-	var body []byte
-	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
-		if i.block && coded(r.Header) {
-			i.manager.Observe(i.route, "error", waf.Verdict{})
-			Deny(w, r, http.StatusUnsupportedMediaType, Denial{
-				By: "waf", Reason: "inspection_encoding", Detail: "a body with Content-Encoding can't be inspected", Header: http.Header{"Accept-Encoding": {"identity"}}, Close: true,
-			})
-			return
-		}
-		held := lease{from: i.buffers}
-		defer held.end()
-		b, over, err := held.read(r.Body, waf.MaxBody)
-		var refusal *BodyRefusal
-		switch {
-		case errors.As(err, &refusal):
-			Deny(w, r, refusal.Status, refusal.Denial)
-			return
-		case err != nil:
-			Deny(w, r, http.StatusBadRequest, Denial{By: "http", Reason: "bad_request", Detail: "the request body broke off", Close: true})
-			return
-		case over && i.block:
-			i.manager.Observe(i.route, "error", waf.Verdict{})
-			Deny(w, r, http.StatusRequestEntityTooLarge, Denial{By: "waf", Reason: "inspection_too_large", Close: true})
-			return
-		case over:
-			r.Body = replay{io.MultiReader(bytes.NewReader(b), r.Body), r.Body}
-			i.manager.Observe(i.route, "skipped", waf.Verdict{})
-			next.ServeHTTP(w, r)
-			return
-		}
-		body = b
-		r.Body = replay{bytes.NewReader(b), r.Body} // r is Observe's copy
-		if r.ContentLength < 0 && r.Trailer == nil {
-			r.ContentLength = int64(len(b))
-		}
-	}
-	if i.block && arguments(r, body) > waf.MaxArguments {
-		i.manager.Observe(i.route, "error", waf.Verdict{})
-		Deny(w, r, http.StatusBadRequest, Denial{By: "waf", Reason: "inspection_too_large", Detail: "too many arguments"})
+	account, refusal := i.budget.account(r.Context(), rec)
+	if refusal != nil {
+		i.overBudget(w, r, refusal, next)
 		return
 	}
-	uri := rec.Path
-	if r.URL.RawQuery != "" {
-		uri += "?" + r.URL.RawQuery
+	held := lease{from: i.buffers}
+	defer held.end()
+	body, stop := i.body(w, r, &held)
+	if stop {
+		return
 	}
-	engine := lease{from: i.buffers} // the engine works on a copy
-	defer engine.end()
-	if n := int64(len(body)); n > 0 && !engine.more(n) {
+	engine := &lease{from: i.buffers} // for what is made of the body
+	var v waf.Verdict
+	var err error
+	codings := r.Header["Content-Encoding"]
+	n := len(body.bytes) + 2*waf.Expansion(codings, len(body.bytes))
+	plain := body.bytes
+	if n > 0 && !engine.more(int64(n)) {
 		i.buffers.refused.Inc()
-		Deny(w, r, errNoBuffer.Status, errNoBuffer.Denial)
-		return
+		err = errNoBuffer
+	} else if !body.skipped {
+		plain, err = waf.Plain(codings, plain)
 	}
-	v, err := i.rules.Inspect(r.Context(), &waf.Request{
-		Client: rec.Client, Method: r.Method, URI: uri, Proto: r.Proto, Host: r.Host, Header: r.Header, Body: body,
-	})
-	engine.end()
-	rec.InspectionScore, rec.InspectionRules, rec.InspectionCategory = v.Score, v.Rules, v.Category
 	switch {
-	case err != nil:
-		i.manager.Observe(i.route, "error", v)
-		i.log.Warn("inspection failed", zap.String("event.id", rec.ID), zap.String("vazel.route", i.route), zap.Error(err))
-		if i.block {
-			Deny(w, r, http.StatusBadRequest, Denial{By: "waf", Reason: "inspection_failed", Detail: err.Error()})
+	case body.skipped || err != nil:
+		engine.end()
+	default:
+		if refusal := account.turn(r.Context()); refusal != nil {
+			engine.end()
+			i.overBudget(w, r, refusal, next)
 			return
 		}
-	case v.Block && i.block:
-		i.manager.Observe(i.route, "block", v)
-		Deny(w, r, http.StatusForbidden, Denial{By: "waf", Reason: "inspection_blocked"})
+		uri := rec.Path
+		if r.URL.RawQuery != "" {
+			uri += "?" + r.URL.RawQuery
+		}
+		// The rules' view is their own, for after a time-out they go on with it
+		// while the request is answered.
+		header := r.Header.Clone()
+		if _, ok := header["Content-Length"]; len(r.TransferEncoding) > 0 {
+			header["Transfer-Encoding"] = r.TransferEncoding
+		} else if !ok && len(body.bytes) > 0 {
+			header["Content-Length"] = []string{strconv.Itoa(len(body.bytes))}
+		}
+		v, err = i.rules.Inspect(&waf.Request{
+			Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header, Body: plain, Decoded: n > len(body.bytes),
+			Organization: rec.Organization, Accept: i.accept, Exclude: i.exclude,
+		}, func(used time.Duration) {
+			engine.end()
+			account.close(used)
+		})
+	}
+	i.note(rec, v)
+	if e := i.log.Check(zap.DebugLevel, "inspected"); e != nil {
+		e.Write(zap.String("event.id", rec.ID), zap.Int("vazel.inspection.score", v.Score), zap.Ints("vazel.inspection.rules", v.Rules), zap.Error(err))
+	}
+	if i.refused(w, r, rec, v, err) {
 		return
-	case v.Block:
-		i.manager.Observe(i.route, "detect", v)
-	default:
-		i.manager.Observe(i.route, "pass", v)
+	}
+	if body.skipped {
+		i.manager.Observe(i.route, "skipped", i.rules, v)
 	}
 	next.ServeHTTP(w, r)
+}
+
+// overBudget is a request that there is no time to inspect. Only detect mode,
+// which changes no answer, lets it pass.
+func (i *inspection) overBudget(w http.ResponseWriter, r *http.Request, refusal *BodyRefusal, next http.Handler) {
+	if i.block {
+		i.manager.Observe(i.route, "error", i.rules, waf.Verdict{})
+		Deny(w, r, refusal.Status, refusal.Denial)
+		return
+	}
+	i.manager.Observe(i.route, "skipped", i.rules, waf.Verdict{})
+	next.ServeHTTP(w, r)
+}
+
+// refused refuses the request if it has to be, and counts it in any case.
+func (i *inspection) refused(w http.ResponseWriter, r *http.Request, rec *Record, v waf.Verdict, err error) bool {
+	var refusal *waf.Refusal
+	var noBuffer *BodyRefusal
+	switch {
+	case errors.As(err, &refusal):
+		i.manager.Observe(i.route, outcomeOf(i.block, "block"), i.rules, waf.Verdict{Category: "protocol", Score: v.Score, Rules: v.Rules})
+		rec.InspectionGuard = refusal.Reason
+		if i.block {
+			d := Denial{By: "waf", Reason: refusal.Reason, Detail: refusal.Detail}
+			if refusal.Reason == waf.ReasonEncoding {
+				d.Header = http.Header{"Accept-Encoding": {"gzip, deflate"}}
+			}
+			Deny(w, r, refusal.Status, d)
+		}
+		return i.block
+	case errors.As(err, &noBuffer):
+		i.manager.Observe(i.route, "error", i.rules, v)
+		if i.block {
+			Deny(w, r, noBuffer.Status, noBuffer.Denial)
+		}
+		return i.block
+	case err != nil:
+		i.manager.Observe(i.route, "error", i.rules, v)
+		i.log.Warn("inspection failed", zap.String("event.id", rec.ID), zap.String("vazel.route", i.route), zap.Error(err))
+		if i.block {
+			status := http.StatusInternalServerError
+			if errors.Is(err, waf.ErrTimeout) {
+				status = http.StatusServiceUnavailable
+			}
+			Deny(w, r, status, Denial{By: "waf", Reason: "inspection_failed", Detail: err.Error()})
+		}
+		return i.block
+	case v.Block:
+		i.manager.Observe(i.route, outcomeOf(i.block, "block"), i.rules, v)
+		if i.block {
+			Deny(w, r, http.StatusForbidden, Denial{By: "waf", Reason: "inspection_blocked"})
+		}
+		return i.block
+	}
+	i.manager.Observe(i.route, "pass", i.rules, v)
+	return false
+}
+
+// outcomeOf is how metrics call what is refused, or would be.
+func outcomeOf(block bool, word string) string {
+	if block {
+		return word
+	}
+	return "detect"
+}
+
+// note leaves in the Record what the rules found, without anything personal.
+func (i *inspection) note(rec *Record, v waf.Verdict) {
+	rec.InspectionScore, rec.InspectionRules, rec.InspectionCategory = v.Score, v.Rules, v.Category
+	for _, m := range v.Matches {
+		m.Where, m.Part = Mask(m.Where), Mask(m.Part)
+		rec.InspectionMatches = append(rec.InspectionMatches, m)
+	}
+}
+
+// held is a body that was read, to be inspected and then passed on.
+type heldBody struct {
+	bytes   []byte
+	skipped bool // detect mode: it is too large, or did not come whole
+}
+
+// body reads the request's body, and puts what was read back in its place. stop
+// reports that the request has been refused.
+func (i *inspection) body(w http.ResponseWriter, r *http.Request, held *lease) (out heldBody, stop bool) {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return out, false
+	}
+	b, over, err := held.read(r.Body, waf.MaxBody)
+	var refusal *BodyRefusal
+	switch {
+	case errors.As(err, &refusal) && !(refusal == errNoBuffer && !i.block):
+		Deny(w, r, refusal.Status, refusal.Denial) // of another policy, or for want of memory
+		return out, true
+	case err != nil && refusal == nil:
+		Deny(w, r, http.StatusBadRequest, Denial{By: "http", Reason: "bad_request", Detail: "the request body broke off", Close: true})
+		return out, true
+	case over && i.block:
+		i.manager.Observe(i.route, "error", i.rules, waf.Verdict{})
+		Deny(w, r, http.StatusRequestEntityTooLarge, Denial{By: "waf", Reason: "inspection_too_large", Close: true})
+		return out, true
+	case over || err != nil:
+		r.Body = replay{io.MultiReader(bytes.NewReader(b), r.Body), r.Body}
+		return heldBody{skipped: true}, false
+	}
+	r.Body = replay{bytes.NewReader(b), r.Body} // r is Observe's copy
+	if r.ContentLength < 0 && r.Trailer == nil {
+		r.ContentLength = int64(len(b))
+	}
+	return heldBody{bytes: b}, false
 }
 
 // replay reads what was inspected and closes the original.
 type replay struct {
 	io.Reader
 	io.Closer
-}
-
-// arguments counts parameters, for the rule engine ignores those over its limit.
-func arguments(r *http.Request, body []byte) int {
-	n := 0
-	if r.URL.RawQuery != "" {
-		n = strings.Count(r.URL.RawQuery, "&") + 1
-	}
-	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); strings.EqualFold(strings.TrimSpace(kind), "application/x-www-form-urlencoded") && len(body) > 0 {
-		n += bytes.Count(body, []byte("&")) + 1
-	}
-	return n
 }

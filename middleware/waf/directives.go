@@ -1,0 +1,56 @@
+package waf
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Version is that of the Core Rule Set, pinned in go.mod.
+const Version = "4.25.0"
+
+// directives is the base configuration and the Core Rule Set on it. It is our
+// own: the one that is shipped beside the rules lets requests with many
+// arguments pass uninspected. The engine only finds; the policy decides. Bodies
+// are read by this package, so the engine never holds one.
+func directives(s Settings) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, `
+SecRuleEngine DetectionOnly
+SecRequestBodyAccess On
+SecRequestBodyLimit 1048576
+SecRequestBodyLimitAction ProcessPartial
+SecResponseBodyAccess Off
+SecArgumentsLimit %d
+SecAuditEngine Off
+SecDefaultAction "phase:1,log,noauditlog,pass"
+SecDefaultAction "phase:2,log,noauditlog,pass"
+SecAction "id:900000,phase:1,pass,t:none,nolog,setvar:tx.blocking_paranoia_level=%d,setvar:tx.detection_paranoia_level=%d"
+SecAction "id:900110,phase:1,pass,t:none,nolog,setvar:tx.inbound_anomaly_score_threshold=%d,setvar:tx.outbound_anomaly_score_threshold=1000"
+SecAction "id:900200,phase:1,pass,t:none,nolog,setvar:'tx.allowed_methods=GET HEAD POST OPTIONS PUT PATCH DELETE'"
+SecAction "id:900990,phase:1,pass,t:none,nolog,setvar:tx.crs_setup_version=4250"
+`, maxJSONValues, s.Paranoia, s.Paranoia, s.Threshold)
+	// The operator's rules stand where scores have been set to zero and no rule
+	// has been asked, what changes rules behind all of them.
+	rules, changes := splitCustom(s.Custom)
+	for _, file := range ruleFiles() {
+		if strings.Contains(file, "REQUEST-911") {
+			b.WriteString(rules)
+		}
+		fmt.Fprintf(&b, "Include %s\n", file)
+	}
+	b.WriteString(changes)
+	return b.String()
+}
+
+// splitCustom tells rules from directives that change rules.
+func splitCustom(text string) (rules, changes string) {
+	for _, d := range splitDirectives(text) {
+		name := strings.ToLower(d.text)
+		if strings.HasPrefix(name, "secruleremove") || strings.HasPrefix(name, "secruleupdate") {
+			changes += d.text + "\n"
+		} else {
+			rules += d.text + "\n"
+		}
+	}
+	return rules, changes
+}

@@ -1,0 +1,57 @@
+package waf
+
+import (
+	"sync"
+	_ "unsafe" // for the operator
+
+	"github.com/corazawaf/coraza/v3/experimental/plugins"
+	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
+
+	"github.com/vazel-gateway/vazel/middleware/waf/screen"
+)
+
+// engineRX is the engine's own @rx, which the linker finds, or the build fails.
+//
+//go:linkname engineRX github.com/corazawaf/coraza/v3/internal/operators.newRX
+func engineRX(options plugintypes.OperatorOptions) (plugintypes.Operator, error)
+
+// rx is the engine's @rx behind the condition of its pattern.
+type rx struct {
+	plugintypes.Operator
+	filter *screen.Filter
+}
+
+func (o *rx) Evaluate(tx plugintypes.TransactionState, value string) bool {
+	return o.filter.MayMatch(value) && o.Operator.Evaluate(tx, value)
+}
+
+// compiling is held while a rule set is compiled; plain says that its patterns
+// get no filters.
+var compiling struct {
+	sync.Mutex
+	plain bool
+}
+
+// filters are those of patterns, nil for patterns that have none. Rule sets have
+// most of them in common.
+var filters sync.Map
+
+// register puts filters in front of patterns, in all rule sets that are compiled
+// from now on.
+var register = sync.OnceFunc(func() {
+	plugins.RegisterOperator("rx", func(o plugintypes.OperatorOptions) (plugintypes.Operator, error) {
+		op, err := engineRX(o)
+		if err != nil || compiling.plain {
+			return op, err
+		}
+		f, ok := filters.Load(o.Arguments)
+		if !ok {
+			made, _ := screen.NewFilter(o.Arguments) // without one, the pattern is always tried
+			f, _ = filters.LoadOrStore(o.Arguments, made)
+		}
+		if f := f.(*screen.Filter); f != nil {
+			return &rx{op, f}, nil
+		}
+		return op, nil
+	})
+})

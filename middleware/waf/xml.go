@@ -1,0 +1,135 @@
+package waf
+
+import (
+	"bytes"
+	"encoding/xml"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"unicode/utf8"
+)
+
+// Bounds of XML. What exceeds them is refused.
+const (
+	maxXMLDepth  = 128
+	maxXMLValues = 100_000
+)
+
+// Namespaces that change what a document is for some parsers.
+const (
+	schemaInstance = "http://www.w3.org/2001/XMLSchema-instance"
+	xinclude       = "http://www.w3.org/2001/XInclude"
+)
+
+// knownSchemas are hosts whose schemas standards tell clients to name, and which
+// no validating parser can be harmed by.
+var knownSchemas = []string{"schemas.opengis.net", "www.opengis.net", "inspire.ec.europa.eu", "www.w3.org", "schemas.xmlsoap.org", "docs.oasis-open.org", "www.isotc211.org"}
+
+// readXML lists the attributes and texts of a document. Only well-formed UTF-8
+// passes; a document type, which entities come with, and parts from elsewhere do
+// not, unless they are accepted.
+func (b *body) readXML(doc []byte, accept Accept) error {
+	if !utf8.Valid(doc) {
+		return &Refusal{http.StatusUnsupportedMediaType, ReasonXMLUnsafe, "XML in another encoding than UTF-8"}
+	}
+	d := xml.NewDecoder(bytes.NewReader(doc))
+	d.CharsetReader = func(string, io.Reader) (io.Reader, error) { return nil, errXMLEncoding }
+	depth, roots := 0, 0
+	for {
+		t, err := d.Token()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			if errors.Is(err, errXMLEncoding) || strings.Contains(err.Error(), errXMLEncoding.Error()) {
+				return &Refusal{http.StatusUnsupportedMediaType, ReasonXMLUnsafe, "XML that declares another encoding than UTF-8"}
+			}
+			var syntax *xml.SyntaxError
+			if errors.As(err, &syntax) {
+				return badBody(ReasonXML, "line %d: malformed XML", syntax.Line)
+			}
+			return badBody(ReasonXML, "malformed XML")
+		}
+		switch t := t.(type) {
+		case xml.StartElement:
+			if depth++; depth > maxXMLDepth {
+				return badBody(ReasonDepth, "XML deeper than %d", maxXMLDepth)
+			}
+			if depth == 1 {
+				if roots++; roots > 1 {
+					return badBody(ReasonXML, "a second root element")
+				}
+			}
+			if t.Name.Space == xinclude && !accept.XInclude {
+				return badBody(ReasonXMLUnsafe, "XInclude")
+			}
+			if err := b.attributes(t, accept); err != nil {
+				return err
+			}
+		case xml.EndElement:
+			depth--
+		case xml.CharData:
+			if s := strings.TrimSpace(string(t)); s != "" {
+				if depth == 0 && s != "\ufeff" {
+					return badBody(ReasonXML, "text outside of the root element")
+				}
+				b.texts = append(b.texts, s)
+			}
+		case xml.Directive:
+			if !accept.Doctype {
+				return badBody(ReasonXMLUnsafe, "a document type declaration")
+			}
+		}
+		if len(b.attrs)+len(b.texts) > maxXMLValues {
+			return &Refusal{http.StatusRequestEntityTooLarge, ReasonArguments, "more XML values than are inspected"}
+		}
+	}
+	if roots == 0 {
+		return badBody(ReasonXML, "no root element")
+	}
+	return nil
+}
+
+var errXMLEncoding = errors.New("encoding that is not inspected")
+
+func (b *body) attributes(e xml.StartElement, accept Accept) error {
+	var names nameSet
+	for _, a := range e.Attr {
+		if !names.add(a.Name.Space + " " + a.Name.Local) {
+			return badBody(ReasonXML, "an attribute stands twice")
+		}
+		if a.Name.Space == schemaInstance && (a.Name.Local == "schemaLocation" || a.Name.Local == "noNamespaceSchemaLocation") && !accept.SchemaLocation && !schemasKnown(a) {
+			return badBody(ReasonXMLUnsafe, "a schemaLocation that is not one of a standard")
+		}
+		b.attrs = append(b.attrs, a.Value)
+	}
+	return nil
+}
+
+// schemasKnown reports whether a schemaLocation names only schemas of standards.
+// Its words are namespaces and locations in turn.
+func schemasKnown(a xml.Attr) bool {
+	words := strings.Fields(a.Value)
+	if a.Name.Local == "schemaLocation" && len(words)%2 != 0 {
+		return false
+	}
+	for i, w := range words {
+		if a.Name.Local == "schemaLocation" && i%2 == 0 {
+			continue
+		}
+		rest, ok := strings.CutPrefix(w, "http://")
+		if !ok {
+			rest, ok = strings.CutPrefix(w, "https://")
+		}
+		host, _, _ := strings.Cut(rest, "/")
+		known := false
+		for _, k := range knownSchemas {
+			known = known || host == k
+		}
+		if !ok || !known {
+			return false
+		}
+	}
+	return true
+}
