@@ -225,6 +225,7 @@ var fieldDocs = map[string]string{
 	"middleware.SecurityHeaders.HSTSSubdomains": "Extends that to all names below the host; default: false.",
 	"middleware.SecurityHeaders.Referrer":       "What browsers tell other sites about the page that a link was on (Referrer-Policy), or off; default: strict-origin-when-cross-origin.",
 	"middleware.WAF.Accept":                     "Lists constructs of XML that are refused otherwise, for many parsers fetch files or URLs by them: doctype, schema_location (of other than standards' schemas) and xinclude.",
+	"middleware.WAF.BodyOverLimit":              "Says what becomes of bodies of more than 8MiB, which are not inspected whole: refuse (413 inspection_too_large), or inspect_head: the first 128KiB are inspected, and the rest streams to the upstream without being held. An attack behind these is not seen. Default: refuse.",
 	"middleware.WAF.Exclude":                    "Lists what is left out: the id of a rule, or a mapping that narrows it to paths, organizations, a parameter, header field or cookie.",
 	"middleware.WAF.Mode":                       "block, detect (log what would be blocked, and change no answer) or off. Default: off.",
 	"middleware.WAF.Paranoia":                   "The Core Rule Set's paranoia level, 1 to 4: more rules, and more false positives. Default: 1.",

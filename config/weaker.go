@@ -320,9 +320,15 @@ func policyRules(was, is map[string]any) map[string]rule {
 		"waf.threshold": raised("inspection is lowered", 5),
 		"waf.exclude":   added("rules are left out"),
 		"waf.accept":    added("dangerous XML is let through"),
-		"waf.rules":     because("other rules of the operator's apply"),
-		"audit":         lowered("fewer audit records are left", "full", "refusals"),
-		"cors.origins":  added("origins may read responses"),
+		"waf.body_over_limit": func(_, new any) string {
+			if new == "inspect_head" {
+				return "only the beginning of large bodies is inspected"
+			}
+			return ""
+		},
+		"waf.rules":    because("other rules of the operator's apply"),
+		"audit":        lowered("fewer audit records are left", "full", "refusals"),
+		"cors.origins": added("origins may read responses"),
 		"websocket": func(_, new any) string {
 			if new == true {
 				return "connections may be upgraded"

@@ -1,10 +1,8 @@
 package middleware
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -31,6 +29,9 @@ type WAF struct {
 	Accept unit.List `yaml:"accept"`
 	// Screen is auto (rules that can't match are found beforehand and not tried) or off, which costs several times the CPU and finds the same. Default: auto.
 	Screen string `yaml:"screen"`
+
+	// BodyOverLimit says what becomes of bodies of more than 8MiB, which are not inspected whole: refuse (413 inspection_too_large), or inspect_head: the first 128KiB are inspected, and the rest streams to the upstream without being held. An attack behind these is not seen. Default: refuse.
+	BodyOverLimit string `yaml:"body_over_limit"`
 
 	// RulesText is what Rules holds, for Build reads no files.
 	RulesText string `yaml:"-"`
@@ -59,6 +60,9 @@ func (Exclusion) ShortForm() string { return "rule" }
 
 // AcceptWords are what accept may list.
 func AcceptWords() []string { return []string{"doctype", "schema_location", "xinclude"} }
+
+// OverLimitWords are the values of body_over_limit.
+func OverLimitWords() []string { return []string{"refuse", "inspect_head"} }
 
 // settings are those of the rule set.
 func (p *WAF) settings() waf.Settings {
@@ -91,7 +95,7 @@ func (p *WAF) Build(env Env) (Func, error) {
 		return nil, fmt.Errorf("exclude: %w", err)
 	}
 	i := &inspection{
-		rules: rules, exclude: exclude, manager: env.Engines.WAF, budget: env.Engines.inspection, buffers: env.Engines.Buffers, block: p.Mode == "block", mode: p.Mode, route: env.Route, log: env.Log,
+		rules: rules, exclude: exclude, manager: env.Engines.WAF, budget: env.Engines.inspection, buffers: env.Engines.Buffers, block: p.Mode == "block", mode: p.Mode, head: p.BodyOverLimit == "inspect_head", route: env.Route, log: env.Log,
 	}
 	for _, a := range p.Accept {
 		switch a {
@@ -131,6 +135,7 @@ type inspection struct {
 	buffers *Buffers
 	budget  *inspectionBudget
 	block   bool
+	head    bool // inspect_head
 	mode    string
 	route   string
 	log     *zap.Logger
@@ -163,7 +168,7 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		i.buffers.refused.Inc()
 		err = errNoBuffer
 	} else if !body.skipped {
-		plain, err = waf.Plain(codings, plain)
+		plain, err = waf.Plain(codings, plain, body.head)
 	}
 	switch {
 	case body.skipped || err != nil:
@@ -187,7 +192,7 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 			header["Content-Length"] = []string{strconv.Itoa(len(body.bytes))}
 		}
 		v, err = i.rules.Inspect(&waf.Request{
-			Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header, Body: plain, Decoded: n > len(body.bytes),
+			Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header, Body: plain, Decoded: n > len(body.bytes), Head: body.head,
 			Organization: rec.Organization, Accept: i.accept, Exclude: i.exclude,
 		}, func(used time.Duration) {
 			engine.end()
@@ -201,8 +206,11 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 	if i.refused(w, r, rec, v, err) {
 		return
 	}
-	if body.skipped {
+	switch {
+	case body.skipped:
 		i.manager.Observe(i.route, "skipped", i.rules, v)
+	case body.head:
+		i.manager.Truncated(i.route)
 	}
 	next.ServeHTTP(w, r)
 }
@@ -278,46 +286,4 @@ func (i *inspection) note(rec *Record, v waf.Verdict) {
 		m.Where, m.Part = Mask(m.Where), Mask(m.Part)
 		rec.InspectionMatches = append(rec.InspectionMatches, m)
 	}
-}
-
-// held is a body that was read, to be inspected and then passed on.
-type heldBody struct {
-	bytes   []byte
-	skipped bool // detect mode: it is too large, or did not come whole
-}
-
-// body reads the request's body, and puts what was read back in its place. stop
-// reports that the request has been refused.
-func (i *inspection) body(w http.ResponseWriter, r *http.Request, held *lease) (out heldBody, stop bool) {
-	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
-		return out, false
-	}
-	b, over, err := held.read(r.Body, waf.MaxBody)
-	var refusal *BodyRefusal
-	switch {
-	case errors.As(err, &refusal) && !(refusal == errNoBuffer && !i.block):
-		Deny(w, r, refusal.Status, refusal.Denial) // of another policy, or for want of memory
-		return out, true
-	case err != nil && refusal == nil:
-		Deny(w, r, http.StatusBadRequest, Denial{By: "http", Reason: "bad_request", Detail: "the request body broke off", Close: true})
-		return out, true
-	case over && i.block:
-		i.manager.Observe(i.route, "error", i.rules, waf.Verdict{})
-		Deny(w, r, http.StatusRequestEntityTooLarge, Denial{By: "waf", Reason: "inspection_too_large", Close: true})
-		return out, true
-	case over || err != nil:
-		r.Body = replay{io.MultiReader(bytes.NewReader(b), r.Body), r.Body}
-		return heldBody{skipped: true}, false
-	}
-	r.Body = replay{bytes.NewReader(b), r.Body} // r is Observe's copy
-	if r.ContentLength < 0 && r.Trailer == nil {
-		r.ContentLength = int64(len(b))
-	}
-	return heldBody{bytes: b}, false
-}
-
-// replay reads what was inspected and closes the original.
-type replay struct {
-	io.Reader
-	io.Closer
 }

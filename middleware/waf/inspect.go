@@ -23,6 +23,7 @@ type Request struct {
 	Header             map[string][]string
 	Body               []byte // without content coding
 	Decoded            bool   // Body had one
+	Head               bool   // Body is only the beginning of one
 	Organization       string
 	Accept             Accept
 	Exclude            *Exclusions
@@ -144,7 +145,7 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	var b *body
 	var refusal error
 	if len(r.Body) > 0 {
-		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept)
+		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept, r.Head)
 	}
 	if k := kindOf(first(r.Header["Content-Type"])); k != kindOther {
 		set(vars.RequestBodyProcessor(), string(k))
