@@ -82,6 +82,7 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 		t.checkRange(v, "threshold", 1, 10_000)
 		t.checkInspection(v, where)
 	}
+	t.checkContent(n, where)
 	_, compress := get(n, "compress")
 	for _, c := range wordsOf(compress) {
 		t.oneOf(c, "coding", "zstd", "br", "gzip")

@@ -326,6 +326,13 @@ func policyRules(was, is map[string]any) map[string]rule {
 			}
 			return ""
 		},
+		"scan": gone("uploads are no longer scanned"),
+		"scan.on_scanner_failure": func(_, new any) string {
+			if new == "allow" {
+				return "unscanned uploads pass while the scanner fails"
+			}
+			return ""
+		},
 		"waf.rules":    because("other rules of the operator's apply"),
 		"audit":        lowered("fewer audit records are left", "full", "refusals"),
 		"cors.origins": added("origins may read responses"),

@@ -32,6 +32,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		{"bandwidth", func() (Func, error) { return c.Bandwidth.Build(env) }},
 		{"max_body", func() (Func, error) { return buildMaxBody(int64(c.MaxBody), env) }},
 		{"waf", func() (Func, error) { return c.WAF.Build(env) }},
+		{"scan", func() (Func, error) { return c.Scan.Build(env) }},
 		{"headers", func() (Func, error) { return c.Headers.Build(env) }},
 		{"compress", func() (Func, error) { return buildCompress(c.Compress, env) }},
 		{"cache", func() (Func, error) { return c.Cache.Build(env) }},

@@ -36,8 +36,10 @@ type Engines struct {
 	Audit   *audit.Log
 	Load    *Load
 	Buffers *Buffers
+	Spool   *Spool
 	Cache   *cache.Store
 
+	scans      *scanMetrics
 	inspection *inspectionBudget
 
 	cached *prometheus.CounterVec
@@ -68,6 +70,7 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 		places: map[string]*crowd{}, bands: map[string]*pacers{}, refusals: map[string]*refusals{},
 		log: o.Log.Named("limits"),
 	}
+	e.Spool, e.scans = newSpool(e.Buffers, o.Registerer), newScanMetrics(o.Registerer)
 	rand.Read(e.hash.key[:])
 	if o.StateDir != "" {
 		e.quotas = filepath.Join(o.StateDir, "quotas.json")

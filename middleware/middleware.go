@@ -49,6 +49,8 @@ type Chain struct {
 	MaxBody unit.Size `yaml:"max_body"`
 	// WAF inspects requests with the OWASP Core Rule Set.
 	WAF *WAF `yaml:"waf"`
+	// Scan has a virus scanner look at request bodies before the upstream gets them.
+	Scan *Scan `yaml:"scan"`
 	// Cache keeps public responses in memory, and answers from them while the upstream fails.
 	Cache *Cache `yaml:"cache"`
 	// Compress lists the content codings, in order of preference, in which responses of compressible types are sent: zstd, br, gzip.

@@ -296,6 +296,19 @@ var texts = map[string]Text{
 		Localized{"Заявката не можа да бъде проверена", "Заявката не можа да бъде проверена за атаки, а непроверени заявки не се пропускат.", adviceOperatorBG},
 	},
 
+	"malware_found": {
+		Localized{"The request holds malware", "A virus scanner found malware in a file of the request.", "Scan the file on your computer. If you are sure that it is harmless, tell the operator of the service the incident number."},
+		Localized{"Заявката съдържа зловреден софтуер", "Антивирусната проверка откри зловреден софтуер във файл от заявката.", "Проверете файла на своя компютър. Ако сте сигурни, че е безвреден, съобщете номера на случая на администратора на услугата."},
+	},
+	"scan_too_large": {
+		Localized{"The request is too large to be scanned", "The request is larger than what can be scanned here for viruses, and unscanned files are not let through.", "Send it in smaller parts, or ask the operator of the service for a higher limit."},
+		Localized{"Заявката е твърде голяма за антивирусна проверка", "Заявката е по-голяма от това, което може да бъде проверено тук за вируси, а непроверени файлове не се пропускат.", "Изпратете я на по-малки части или поискайте от администратора на услугата по-висока граница."},
+	},
+	"scan_failed": {
+		Localized{"Files can't be scanned at present", "The request could not be scanned for viruses, and unscanned files are not let through.", adviceLater},
+		Localized{"В момента файловете не могат да бъдат проверени", "Заявката не можа да бъде проверена за вируси, а непроверени файлове не се пропускат.", adviceLaterBG},
+	},
+
 	// The state of the gateway and of what stands behind it.
 	"upstream_unreachable": {
 		Localized{"The service can't be reached", "The gateway could not reach the service that stands behind it.", adviceLater},

@@ -25,7 +25,7 @@ var layers = [][]string{
 	{"config"},
 	{"gateway/proxy"},
 	{"middleware"},
-	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache", "middleware/addresses"},
+	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache", "middleware/addresses", "middleware/scan"},
 	{"middleware/waf/screen"},
 	{"certs", "dashboards"},
 	{"certs/fetch", "gateway/store"},
