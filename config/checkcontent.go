@@ -12,6 +12,20 @@ import (
 // checkContent checks the policies that look at what requests and responses hold,
 // besides waf.
 func (t *tree) checkContent(n *yaml.Node, where string) {
+	_, types := get(n, "content_types")
+	for _, w := range wordsOf(types) {
+		if err := middleware.CheckContentType(w.Value); err != nil {
+			t.bad(w, "", "content_types: %v", err)
+		}
+	}
+	t.notEmpty(types, "content_types", where, "any type")
+	_, operations := get(n, "operations")
+	for _, w := range wordsOf(operations) {
+		if err := middleware.CheckOperation(w.Value); err != nil {
+			t.bad(w, "", "operations: %v", err)
+		}
+	}
+	t.notEmpty(operations, "operations", where, "any operation")
 	if _, v := get(n, "scan"); v != nil && v.Kind == yaml.MappingNode {
 		t.checkScan(v)
 	}
@@ -34,5 +48,12 @@ func (t *tree) checkMerged(merged *yaml.Node, p *Policy, where string) {
 	if p.Scan != nil && p.Scan.Clamd == "" {
 		k, _ := get(merged, "scan")
 		t.problem(k, "scan of %s does not say where the scanner is: clamd", where)
+	}
+}
+
+// notEmpty refuses an empty list where none at all is meant by leaving it out.
+func (t *tree) notEmpty(n *yaml.Node, key, where, meaning string) {
+	if n != nil && len(wordsOf(n)) == 0 && !t.noted(n) {
+		t.problem(n, "%s of %s is empty; leave it out for %s", key, where, meaning)
 	}
 }

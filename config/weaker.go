@@ -36,6 +36,20 @@ func added(what string) rule {
 	}
 }
 
+// listed is a rule for lists of what alone is let through; none lets all through.
+func listed(what string) rule {
+	more := added(what)
+	return func(old, new any) string {
+		switch {
+		case old == nil:
+			return ""
+		case new == nil:
+			return what
+		}
+		return more(old, new)
+	}
+}
+
 // removed is a rule for lists of what is refused.
 func removed(what string) rule {
 	more := added(what)
@@ -326,7 +340,9 @@ func policyRules(was, is map[string]any) map[string]rule {
 			}
 			return ""
 		},
-		"scan": gone("uploads are no longer scanned"),
+		"content_types": listed("bodies of more types are let in"),
+		"operations":    listed("more operations are let in"),
+		"scan":          gone("uploads are no longer scanned"),
 		"scan.on_scanner_failure": func(_, new any) string {
 			if new == "allow" {
 				return "unscanned uploads pass while the scanner fails"

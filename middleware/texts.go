@@ -296,6 +296,14 @@ var texts = map[string]Text{
 		Localized{"Заявката не можа да бъде проверена", "Заявката не можа да бъде проверена за атаки, а непроверени заявки не се пропускат.", adviceOperatorBG},
 	},
 
+	"unsupported_media_type": {
+		Localized{"The type of the content is not accepted", "This address does not accept content of the type that the request says it has, or the request does not say any.", "Use one of the types that the Accept field of the answer lists."},
+		Localized{"Видът на съдържанието не се приема", "Този адрес не приема съдържание от вида, посочен в заявката, или в заявката не е посочен вид.", "Използвайте някой от видовете, изброени в полето Accept на отговора."},
+	},
+	"operation_not_allowed": {
+		Localized{"The operation is not available here", "This address offers only some operations of the service, and the requested one is not among them, or the request names none.", "If you need the operation, ask the operator of the service, and state the incident number."},
+		Localized{"Операцията не е достъпна тук", "На този адрес са достъпни само някои операции на услугата и поисканата не е сред тях или заявката не посочва операция.", "Ако операцията Ви е необходима, обърнете се към администратора на услугата и посочете номера на случая."},
+	},
 	"malware_found": {
 		Localized{"The request holds malware", "A virus scanner found malware in a file of the request.", "Scan the file on your computer. If you are sure that it is harmless, tell the operator of the service the incident number."},
 		Localized{"Заявката съдържа зловреден софтуер", "Антивирусната проверка откри зловреден софтуер във файл от заявката.", "Проверете файла на своя компютър. Ако сте сигурни, че е безвреден, съобщете номера на случая на администратора на услугата."},
