@@ -26,6 +26,15 @@ func (t *tree) checkContent(n *yaml.Node, where string) {
 		}
 	}
 	t.notEmpty(operations, "operations", where, "any operation")
+	if _, v := get(n, "files"); v != nil && v.Kind == yaml.MappingNode {
+		_, types := get(v, "types")
+		for _, w := range wordsOf(types) {
+			t.oneOf(w, "files.types", middleware.FileTypes()...)
+		}
+		t.notEmpty(types, "files.types", where, "any type")
+		t.checkSize(v, "max_size", 1, 1<<44)
+		t.checkRange(v, "max_count", 1, 1000)
+	}
 	if _, v := get(n, "scan"); v != nil && v.Kind == yaml.MappingNode {
 		t.checkScan(v)
 	}

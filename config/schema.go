@@ -34,7 +34,7 @@ var fieldEnums = map[string][]string{
 }
 
 // itemEnums lists the words that the items of a list may hold.
-var itemEnums = map[string][]string{"protocols": {"h1", "h2", "h3"}, "compress": {"zstd", "br", "gzip"}, "accept": {"doctype", "schema_location", "xinclude"}, "challenges": {"http-01", "tls-alpn-01", "dns-01"}}
+var itemEnums = map[string][]string{"protocols": {"h1", "h2", "h3"}, "compress": {"zstd", "br", "gzip"}, "types": middleware.FileTypes(), "accept": {"doctype", "schema_location", "xinclude"}, "challenges": {"http-01", "tls-alpn-01", "dns-01"}}
 
 // Schema is the JSON Schema (2020-12) of a configuration file, made from the
 // same types that files are read into.

@@ -340,9 +340,12 @@ func policyRules(was, is map[string]any) map[string]rule {
 			}
 			return ""
 		},
-		"content_types": listed("bodies of more types are let in"),
-		"operations":    listed("more operations are let in"),
-		"scan":          gone("uploads are no longer scanned"),
+		"content_types":   listed("bodies of more types are let in"),
+		"files.types":     listed("files of more types are let in"),
+		"files.max_size":  raised("the limit is raised", unbounded),
+		"files.max_count": raised("the limit is raised", unbounded),
+		"operations":      listed("more operations are let in"),
+		"scan":            gone("uploads are no longer scanned"),
 		"scan.on_scanner_failure": func(_, new any) string {
 			if new == "allow" {
 				return "unscanned uploads pass while the scanner fails"

@@ -33,6 +33,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		{"max_body", func() (Func, error) { return buildMaxBody(int64(c.MaxBody), env) }},
 		{"content_types", func() (Func, error) { return buildContentTypes(c.ContentTypes, env) }},
 		{"operations", func() (Func, error) { return buildOperations(c.Operations, env) }},
+		{"files", func() (Func, error) { return c.Files.Build(env) }},
 		{"waf", func() (Func, error) { return c.WAF.Build(env) }},
 		{"scan", func() (Func, error) { return c.Scan.Build(env) }},
 		{"headers", func() (Func, error) { return c.Headers.Build(env) }},

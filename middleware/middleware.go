@@ -49,6 +49,8 @@ type Chain struct {
 	MaxBody unit.Size `yaml:"max_body"`
 	// ContentTypes lists the only media types that request bodies may have, such as application/json or image/*; others, and bodies without a Content-Type, get 415 unsupported_media_type with the list in Accept and Accept-Post. Default: any.
 	ContentTypes unit.List `yaml:"content_types"`
+	// Files holds uploaded files to types, a size and a number.
+	Files *Files `yaml:"files"`
 	// Operations lists the only operations that requests may ask for: WMS:GetMap for one of an OGC service (by the parameters service and request of the query or of a form, or by the XML document), SOAP:GetPerson for what a SOAP envelope holds, or the name alone for both. Letter case does not matter. Any other one, and a request or body that shows none in its first 64KiB, gets 403 operation_not_allowed. Default: any.
 	Operations unit.List `yaml:"operations"`
 	// WAF inspects requests with the OWASP Core Rule Set.

@@ -26,6 +26,7 @@ type parts struct {
 type part struct {
 	file    string // name of the file as it was sent, or ""
 	kind    string // its own Content-Type, or ""
+	named   bool   // it says that it is a file
 	field   bool   // a short value without a file name or type
 	content *bufio.Reader
 }
@@ -66,14 +67,13 @@ func (m *parts) next() (*part, error) {
 	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(p.kind)), "multipart/") {
 		return nil, errPartNested
 	}
-	named := false
 	for _, d := range raw.Header["Content-Disposition"] {
-		named = named || strings.Contains(strings.ToLower(d), "filename")
+		p.named = p.named || strings.Contains(strings.ToLower(d), "filename")
 		if _, params, err := mime.ParseMediaType(d); err == nil && p.file == "" {
 			p.file = params["filename"]
 		}
 	}
-	if !named && p.kind == "" {
+	if !p.named && p.kind == "" {
 		b, err := p.content.Peek(maxField + 1)
 		if err != nil && err != io.EOF {
 			return nil, err

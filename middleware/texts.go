@@ -300,6 +300,22 @@ var texts = map[string]Text{
 		Localized{"The type of the content is not accepted", "This address does not accept content of the type that the request says it has, or the request does not say any.", "Use one of the types that the Accept field of the answer lists."},
 		Localized{"Видът на съдържанието не се приема", "Този адрес не приема съдържание от вида, посочен в заявката, или в заявката не е посочен вид.", "Използвайте някой от видовете, изброени в полето Accept на отговора."},
 	},
+	"file_type_not_allowed": {
+		Localized{"Files of this type are not accepted", "A file of the request has a type that this address does not accept.", "Send the file in another format, or ask the operator of the service which ones are accepted."},
+		Localized{"Файлове от този вид не се приемат", "Файл от заявката е от вид, който този адрес не приема.", "Изпратете файла в друг формат или попитайте администратора на услугата кои формати се приемат."},
+	},
+	"file_type_mismatch": {
+		Localized{"A file is not what it claims to be", "The content of a file does not fit the extension of its name or the type that the request states, or the name can't be accepted.", "Save the file anew in the right format, with a plain name and the extension of the format."},
+		Localized{"Файл не е такъв, за какъвто се представя", "Съдържанието на файл не отговаря на разширението на името му или на вида, посочен в заявката, или името му не може да бъде прието.", "Запишете файла отново в правилния формат, с обикновено име и с разширението на формата."},
+	},
+	"file_too_large": {
+		Localized{"A file is too large", "A file of the request is larger than this service accepts.", "Reduce the file, or ask the operator of the service for a higher limit."},
+		Localized{"Файл е твърде голям", "Файл от заявката е по-голям, отколкото тази услуга приема.", "Намалете файла или поискайте от администратора на услугата по-висока граница."},
+	},
+	"too_many_files": {
+		Localized{"Too many files", "The request holds more files than this service accepts at once.", "Send fewer at once."},
+		Localized{"Твърде много файлове", "Заявката съдържа повече файлове, отколкото тази услуга приема наведнъж.", "Изпратете по-малко наведнъж."},
+	},
 	"operation_not_allowed": {
 		Localized{"The operation is not available here", "This address offers only some operations of the service, and the requested one is not among them, or the request names none.", "If you need the operation, ask the operator of the service, and state the incident number."},
 		Localized{"Операцията не е достъпна тук", "На този адрес са достъпни само някои операции на услугата и поисканата не е сред тях или заявката не посочва операция.", "Ако операцията Ви е необходима, обърнете се към администратора на услугата и посочете номера на случая."},
