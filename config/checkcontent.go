@@ -6,8 +6,12 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"github.com/vazel-gateway/vazel/middleware"
+	"github.com/vazel-gateway/vazel/middleware/openapi"
 	"github.com/vazel-gateway/vazel/middleware/scan"
 )
+
+// maxDocumentProblems is how many mistakes of an OpenAPI document are shown.
+const maxDocumentProblems = 20
 
 // checkContent checks the policies that look at what requests and responses hold,
 // besides waf.
@@ -26,6 +30,15 @@ func (t *tree) checkContent(n *yaml.Node, where string) {
 		}
 	}
 	t.notEmpty(operations, "operations", where, "any operation")
+	if _, v := get(n, "openapi"); v != nil && v.Kind == yaml.ScalarNode && v.Value != "" {
+		path := v.Value
+		if b := t.file1(v, &path); b != nil {
+			_, problems := openapi.Read(b)
+			for _, p := range problems[:min(len(problems), maxDocumentProblems)] {
+				t.problem(v, "%s:%d: %s", v.Value, p.Line, p.Text)
+			}
+		}
+	}
 	if _, v := get(n, "files"); v != nil && v.Kind == yaml.MappingNode {
 		_, types := get(v, "types")
 		for _, w := range wordsOf(types) {

@@ -228,6 +228,9 @@ func (t *tree) resolvePaths(p *Policy) {
 	if w := p.WAF; w != nil && w.Rules != "" {
 		w.RulesText = string(t.file1(nil, &w.Rules))
 	}
+	if p.OpenAPI != "" {
+		p.OpenAPIText = string(t.file1(nil, &p.OpenAPI))
+	}
 	if u := p.UpstreamTLS; u != nil {
 		for _, f := range []*string{&u.CA, &u.Cert} {
 			if *f != "" && !filepath.IsAbs(*f) {

@@ -183,6 +183,8 @@ var fieldDocs = map[string]string{
 	"middleware.Chain.Maintenance":              "Answers 503 instead of forwarding.",
 	"middleware.Chain.MaxBody":                  "The largest request body; more gets 413. Default: 10MiB.",
 	"middleware.Chain.Methods":                  "Lists the HTTP methods that are let through; others get 405. Default: GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS.",
+	"middleware.Chain.OpenAPI":                  "An OpenAPI 3 document (one file, in YAML or JSON) that requests are held to: paths below those of its servers (others get 404), methods (405), path, query, header and cookie parameters, types of bodies (415) and what JSON bodies hold, up to 8MiB. What does not fit gets 400 openapi_invalid, which names the place.",
+	"middleware.Chain.OpenAPIText":              "What OpenAPI holds, for Build reads no files.",
 	"middleware.Chain.Operations":               "Lists the only operations that requests may ask for: WMS:GetMap for one of an OGC service (by the parameters service and request of the query or of a form, or by the XML document), SOAP:GetPerson for what a SOAP envelope holds, or the name alone for both. Letter case does not matter. Any other one, and a request or body that shows none in its first 64KiB, gets 403 operation_not_allowed. Default: any.",
 	"middleware.Chain.Priority":                 "Says who is refused first while the process is overloaded: low before normal before high, and within normal anonymous callers before organizations; default: normal.",
 	"middleware.Chain.Quota":                    "Bounds how many requests a calendar day and month admit.",

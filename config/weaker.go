@@ -344,6 +344,7 @@ func policyRules(was, is map[string]any) map[string]rule {
 		"files.types":     listed("files of more types are let in"),
 		"files.max_size":  raised("the limit is raised", unbounded),
 		"files.max_count": raised("the limit is raised", unbounded),
+		"openapi":         gone("requests are no longer held to a description"),
 		"operations":      listed("more operations are let in"),
 		"scan":            gone("uploads are no longer scanned"),
 		"scan.on_scanner_failure": func(_, new any) string {

@@ -34,6 +34,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		{"content_types", func() (Func, error) { return buildContentTypes(c.ContentTypes, env) }},
 		{"operations", func() (Func, error) { return buildOperations(c.Operations, env) }},
 		{"files", func() (Func, error) { return c.Files.Build(env) }},
+		{"openapi", func() (Func, error) { return buildOpenAPI(c.OpenAPIText, env) }},
 		{"waf", func() (Func, error) { return c.WAF.Build(env) }},
 		{"scan", func() (Func, error) { return c.Scan.Build(env) }},
 		{"headers", func() (Func, error) { return c.Headers.Build(env) }},

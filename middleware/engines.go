@@ -16,6 +16,7 @@ import (
 	"github.com/vazel-gateway/vazel/middleware/audit"
 	"github.com/vazel-gateway/vazel/middleware/cache"
 	"github.com/vazel-gateway/vazel/middleware/limit"
+	"github.com/vazel-gateway/vazel/middleware/openapi"
 	"github.com/vazel-gateway/vazel/middleware/waf"
 )
 
@@ -40,6 +41,7 @@ type Engines struct {
 	Cache   *cache.Store
 
 	scans      *scanMetrics
+	documents  openapi.Cache
 	inspection *inspectionBudget
 
 	cached *prometheus.CounterVec

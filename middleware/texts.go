@@ -300,6 +300,10 @@ var texts = map[string]Text{
 		Localized{"The type of the content is not accepted", "This address does not accept content of the type that the request says it has, or the request does not say any.", "Use one of the types that the Accept field of the answer lists."},
 		Localized{"Видът на съдържанието не се приема", "Този адрес не приема съдържание от вида, посочен в заявката, или в заявката не е посочен вид.", "Използвайте някой от видовете, изброени в полето Accept на отговора."},
 	},
+	"openapi_invalid": {
+		Localized{"The request does not fit the description of the service", "A parameter or a part of the body is missing, has the wrong type or a value that the service does not accept.", adviceMaker},
+		Localized{"Заявката не отговаря на описанието на услугата", "Параметър или част от тялото липсва, е от неправилен тип или има стойност, която услугата не приема.", adviceMakerBG},
+	},
 	"file_type_not_allowed": {
 		Localized{"Files of this type are not accepted", "A file of the request has a type that this address does not accept.", "Send the file in another format, or ask the operator of the service which ones are accepted."},
 		Localized{"Файлове от този вид не се приемат", "Файл от заявката е от вид, който този адрес не приема.", "Изпратете файла в друг формат или попитайте администратора на услугата кои формати се приемат."},

@@ -30,6 +30,12 @@ func jsonArguments(b []byte, head bool) ([]pair, error) {
 	return out, err
 }
 
+// CheckJSON refuses what is not JSON, or JSON with two readings.
+func CheckJSON(b []byte) error {
+	_, err := jsonArguments(b, false)
+	return err
+}
+
 // cutOff is what is wrong with a document that ends too early.
 const cutOff = "the document ends too early"
 
