@@ -39,6 +39,12 @@ func (t *tree) checkContent(n *yaml.Node, where string) {
 			}
 		}
 	}
+	if _, v := get(n, "leaks"); v != nil {
+		for _, kind := range middleware.LeakKinds() {
+			_, action := get(v, kind)
+			t.oneOf(action, "leaks."+kind, middleware.LeakActions()...)
+		}
+	}
 	if _, v := get(n, "files"); v != nil && v.Kind == yaml.MappingNode {
 		_, types := get(v, "types")
 		for _, w := range wordsOf(types) {

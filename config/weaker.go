@@ -340,13 +340,17 @@ func policyRules(was, is map[string]any) map[string]rule {
 			}
 			return ""
 		},
-		"content_types":   listed("bodies of more types are let in"),
-		"files.types":     listed("files of more types are let in"),
-		"files.max_size":  raised("the limit is raised", unbounded),
-		"files.max_count": raised("the limit is raised", unbounded),
-		"openapi":         gone("requests are no longer held to a description"),
-		"operations":      listed("more operations are let in"),
-		"scan":            gone("uploads are no longer scanned"),
+		"content_types":     listed("bodies of more types are let in"),
+		"files.types":       listed("files of more types are let in"),
+		"files.max_size":    raised("the limit is raised", unbounded),
+		"files.max_count":   raised("the limit is raised", unbounded),
+		"openapi":           gone("requests are no longer held to a description"),
+		"leaks.egn":         lowered("leaks are treated more lightly", "block", "mask", "count"),
+		"leaks.iban":        lowered("leaks are treated more lightly", "block", "mask", "count"),
+		"leaks.card":        lowered("leaks are treated more lightly", "block", "mask", "count"),
+		"leaks.stack_trace": lowered("leaks are treated more lightly", "block", "mask", "count"),
+		"operations":        listed("more operations are let in"),
+		"scan":              gone("uploads are no longer scanned"),
 		"scan.on_scanner_failure": func(_, new any) string {
 			if new == "allow" {
 				return "unscanned uploads pass while the scanner fails"

@@ -61,6 +61,8 @@ type Chain struct {
 	WAF *WAF `yaml:"waf"`
 	// Scan has a virus scanner look at request bodies before the upstream gets them.
 	Scan *Scan `yaml:"scan"`
+	// Leaks looks for personal and account numbers, card numbers and stack traces in responses.
+	Leaks *Leaks `yaml:"leaks"`
 	// Cache keeps public responses in memory, and answers from them while the upstream fails.
 	Cache *Cache `yaml:"cache"`
 	// Compress lists the content codings, in order of preference, in which responses of compressible types are sent: zstd, br, gzip.

@@ -300,6 +300,14 @@ var texts = map[string]Text{
 		Localized{"The type of the content is not accepted", "This address does not accept content of the type that the request says it has, or the request does not say any.", "Use one of the types that the Accept field of the answer lists."},
 		Localized{"Видът на съдържанието не се приема", "Този адрес не приема съдържание от вида, посочен в заявката, или в заявката не е посочен вид.", "Използвайте някой от видовете, изброени в полето Accept на отговора."},
 	},
+	"response_leak": {
+		Localized{"The answer was held back", "The answer of the service holds data that must not leave it.", adviceOperator},
+		Localized{"Отговорът е задържан", "Отговорът на услугата съдържа данни, които не бива да я напускат.", adviceOperatorBG},
+	},
+	"response_unreadable": {
+		Localized{"The answer could not be checked", "The service answered in a way that can't be checked for data that must not leave it.", adviceOperator},
+		Localized{"Отговорът не можа да бъде проверен", "Услугата отговори по начин, който не позволява проверка за данни, които не бива да я напускат.", adviceOperatorBG},
+	},
 	"openapi_invalid": {
 		Localized{"The request does not fit the description of the service", "A parameter or a part of the body is missing, has the wrong type or a value that the service does not accept.", adviceMaker},
 		Localized{"Заявката не отговаря на описанието на услугата", "Параметър или част от тялото липсва, е от неправилен тип или има стойност, която услугата не приема.", adviceMakerBG},
