@@ -125,6 +125,9 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	}
 	tx := engine.NewTransaction().(transaction)
 	defer tx.Close()
+	if s != nil {
+		rs.lean.begin(tx)
+	}
 	address := r.Client.String()
 	tx.ProcessConnection(address, 0, "", 0)
 	tx.ProcessURI(r.URI, r.Method, r.Proto)
@@ -198,7 +201,7 @@ func first(values []string) string {
 
 // verdict sums up what matched. The score is the Core Rule Set's own.
 func (rs *Ruleset) verdict(tx transaction) (v Verdict) {
-	v.Score = number(tx.Variables().TX(), "blocking_inbound_anomaly_score")
+	v.Score = rs.scoreOf(tx)
 	for _, m := range tx.MatchedRules() {
 		id := m.Rule().ID()
 		v.all = append(v.all, id)
