@@ -47,7 +47,7 @@ func leanOf(s Settings, order []types.RuleMetadata, kept map[int]bool) *lean {
 		}
 		switch {
 		case kept[id]:
-			if levelOf(r.Tags()) > s.Paranoia || skipping[r.Phase()] == id/1000 {
+			if levelOf(r.Tags()) > s.Paranoia || attackRule(id) && skipping[r.Phase()] == id/1000 {
 				return nil // it would no longer be skipped with its level
 			}
 		case id >= 900000 && id < 901000, id == 901200:
@@ -71,7 +71,7 @@ func leanOf(s Settings, order []types.RuleMetadata, kept map[int]bool) *lean {
 			}
 		case levelSkip.MatchString(raw), id >= 949000 && id < 950000:
 			l.dropped[id] = true
-		case levelOf(r.Tags()) > s.Paranoia, skipping[r.Phase()] == id/1000:
+		case levelOf(r.Tags()) > s.Paranoia, attackRule(id) && skipping[r.Phase()] == id/1000:
 			l.dropped[id] = true
 		}
 	}
