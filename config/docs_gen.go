@@ -226,7 +226,7 @@ var fieldDocs = map[string]string{
 	"middleware.SecurityHeaders.Referrer":       "What browsers tell other sites about the page that a link was on (Referrer-Policy), or off; default: strict-origin-when-cross-origin.",
 	"middleware.WAF.Accept":                     "Lists constructs of XML that are refused otherwise, for many parsers fetch files or URLs by them: doctype, schema_location (of other than standards' schemas) and xinclude.",
 	"middleware.WAF.Exclude":                    "Lists what is left out: the id of a rule, or a mapping that narrows it to paths, organizations, a parameter, header field or cookie.",
-	"middleware.WAF.Mode":                       "block, detect (log what would be blocked, and change no answer) or off. Default: off.",
+	"middleware.WAF.Mode":                       "block, detect (log what would be blocked, and change no answer) or off. Default: block where waf is given; a service that no level says waf for is not inspected, and the log says so.",
 	"middleware.WAF.Paranoia":                   "The Core Rule Set's paranoia level, 1 to 4: more rules, and more false positives. Default: 1.",
 	"middleware.WAF.Rules":                      "A file of further rules in SecLang, with ids from 1 to 99999. deny, drop and block refuse a request whatever its score; setvar may add to the score.",
 	"middleware.WAF.RulesText":                  "What Rules holds, for Build reads no files.",

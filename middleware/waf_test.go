@@ -194,10 +194,13 @@ func TestDetect(t *testing.T) {
 // TestInspectionOff: off is no handler at all.
 func TestInspectionOff(t *testing.T) {
 	t.Parallel()
-	for _, p := range []*WAF{nil, {}, {Mode: "off", Paranoia: 4}} {
+	for _, p := range []*WAF{nil, {Mode: "off", Paranoia: 4}} {
 		if f, err := p.Build(testEnv(t)); f != nil || err != nil {
 			t.Errorf("%+v: a handler, %v", p, err)
 		}
+	}
+	if f, err := (&WAF{}).Build(testEnv(t)); f == nil || err != nil {
+		t.Errorf("without a mode: no handler, %v", err)
 	}
 }
 
