@@ -228,6 +228,7 @@ var fieldDocs = map[string]string{
 	"middleware.WAF.Exclude":                    "Lists what is left out: the id of a rule, or a mapping that narrows it to paths, organizations, a parameter, header field or cookie.",
 	"middleware.WAF.Mode":                       "block, detect (log what would be blocked, and change no answer) or off. Default: block where waf is given; a service that no level says waf for is not inspected, and the log says so.",
 	"middleware.WAF.Paranoia":                   "The Core Rule Set's paranoia level, 1 to 4: more rules, and more false positives. Default: 1.",
+	"middleware.WAF.Responses":                  "off, detect or block: the beginning of text responses (512KiB) is inspected for messages of databases and programs, listings and the like. block holds responses back until then, and refuses with 502; where mode is detect, it only detects. Default: off.",
 	"middleware.WAF.Rules":                      "A file of further rules in SecLang, with ids from 1 to 99999. deny, drop and block refuse a request whatever its score; setvar may add to the score.",
 	"middleware.WAF.RulesText":                  "What Rules holds, for Build reads no files.",
 	"middleware.WAF.Screen":                     "auto (rules that can't match are found beforehand and not tried) or off, which costs several times the CPU and finds the same. Default: auto.",

@@ -135,8 +135,16 @@ func newCRSNode(t *testing.T, suite []crsTest, paranoia int, settings string) *c
 	n := &crsNode{logs: logs}
 	n.node = newNodeLog(t, zap.New(core), func(w http.ResponseWriter, r *http.Request) {
 		b, _ := io.ReadAll(r.Body)
-		var reflect struct{ Body string }
+		var reflect struct {
+			Status  int
+			Headers map[string]string
+			Body    string
+		}
 		if r.URL.Path == "/reflect" && json.Unmarshal(b, &reflect) == nil {
+			for n, v := range reflect.Headers {
+				w.Header().Set(n, v)
+			}
+			w.WriteHeader(max(200, reflect.Status))
 			io.WriteString(w, reflect.Body)
 		}
 	})
@@ -162,7 +170,7 @@ services:
     hosts: [%s]
     upstreams: ["http://%s"]
     methods: [GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, PROPFIND]
-    waf: {mode: detect, paranoia: %d, rules: crs.conf%s}
+    waf: {mode: detect, responses: detect, paranoia: %d, rules: crs.conf%s}
 `, strings.Join(hosts, ", "), n.upstream.address, paranoia, settings))
 	if err := n.apply(); err != nil {
 		t.Fatal(err)
@@ -217,6 +225,9 @@ func (n *crsNode) send(in *crsInput) (out crsResult) {
 		var problem struct{ Reason string }
 		b, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
+		if resp.Close { // the response has been looked at once the connection ends
+			io.Copy(io.Discard, c)
+		}
 		if out.status = resp.StatusCode; out.status >= 400 {
 			json.Unmarshal(b, &problem)
 			if out.refusal = problem.Reason; problem.Reason == "" && in.Headers["Accept"] != "application/json" {
@@ -227,6 +238,7 @@ func (n *crsNode) send(in *crsInput) (out crsResult) {
 			}
 		}
 	}
+	answers := n.logs.FilterMessage("inspected response").All()
 	for _, e := range n.logs.FilterMessage("inspected").TakeAll() {
 		m := e.ContextMap()
 		for _, id := range m["vazel.inspection.rules"].([]any) {
@@ -237,6 +249,15 @@ func (n *crsNode) send(in *crsInput) (out crsResult) {
 		}
 		if err, _ := m["error"].(string); err != "" {
 			out.refusal, out.detail, _ = strings.Cut(err, ": ")
+		}
+	}
+	for _, e := range answers {
+		m := e.ContextMap()
+		for _, id := range m["vazel.inspection.rules"].([]any) {
+			out.rules = append(out.rules, int(id.(int)))
+		}
+		if m["vazel.inspection.score"].(int64) >= 4 {
+			out.rules = append(out.rules, 959100)
 		}
 	}
 	return out

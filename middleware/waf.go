@@ -27,6 +27,8 @@ type WAF struct {
 	Exclude []Exclusion `yaml:"exclude"`
 	// Rules is a file of further rules in SecLang, with ids from 1 to 99999. deny, drop and block refuse a request whatever its score; setvar may add to the score.
 	Rules string `yaml:"rules"`
+	// Responses is off, detect or block: the beginning of text responses (512KiB) is inspected for messages of databases and programs, listings and the like. block holds responses back until then, and refuses with 502; where mode is detect, it only detects. Default: off.
+	Responses string `yaml:"responses"`
 	// Accept lists constructs of XML that are refused otherwise, for many parsers fetch files or URLs by them: doctype, schema_location (of other than standards' schemas) and xinclude.
 	Accept unit.List `yaml:"accept"`
 	// Screen is auto (rules that can't match are found beforehand and not tried) or off, which costs several times the CPU and finds the same. Default: auto.

@@ -63,7 +63,7 @@ func (rs *Ruleset) Inspect(r *Request, done func(used time.Duration)) (v Verdict
 		}
 	}
 	if size <= quick {
-		used := cpuTime()
+		used := CPUTime()
 		defer func() { done(used()) }()
 		return rs.inspect(r)
 	}
@@ -73,7 +73,7 @@ func (rs *Ruleset) Inspect(r *Request, done func(used time.Duration)) (v Verdict
 	}
 	c := make(chan result, 1)
 	go func() {
-		used := cpuTime()
+		used := CPUTime()
 		v, err := rs.inspect(r)
 		done(used())
 		c <- result{v, err}

@@ -50,13 +50,14 @@ type Manager struct {
 	metrics *metrics
 	timeout time.Duration
 
-	mu   sync.Mutex
-	sets map[Settings]*Ruleset
+	mu      sync.Mutex
+	sets    map[Settings]*Ruleset
+	answers map[int]*Responses // by paranoia
 }
 
 // NewManager makes a Manager. It compiles nothing.
 func NewManager(o Options) *Manager {
-	m := &Manager{log: o.Log, timeout: Timeout, sets: map[Settings]*Ruleset{}}
+	m := &Manager{log: o.Log, timeout: Timeout, sets: map[Settings]*Ruleset{}, answers: map[int]*Responses{}}
 	m.metrics = newMetrics(o.Registerer)
 	return m
 }
