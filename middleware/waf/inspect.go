@@ -49,6 +49,9 @@ const codingRule = 920450
 // maxKept is how many rules of one request are noted.
 const maxKept = 64
 
+// manyValues is from where a transaction is not used again.
+const manyValues = 300
+
 // quick is the size of a request from which it is inspected beside its goroutine.
 const quick = 8 << 10
 
@@ -124,7 +127,14 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 		engine = rs.waf
 	}
 	tx := engine.NewTransaction().(transaction)
-	defer tx.Close()
+	var b *body
+	// The engine uses a transaction again, with its tables, which stay as large as
+	// they once were and make small requests slower.
+	defer func() {
+		if b == nil || len(b.args)+len(b.texts)+len(b.attrs) < manyValues {
+			tx.Close()
+		}
+	}()
 	if s != nil {
 		rs.lean.begin(tx)
 	}
@@ -144,7 +154,6 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	if r.Decoded { // the rule is there because others can't inspect it
 		tx.RemoveRuleTargetByID(codingRule, variables.RequestHeadersNames, "content-encoding", nil)
 	}
-	var b *body
 	var refusal error
 	if len(r.Body) > 0 {
 		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept)
