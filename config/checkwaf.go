@@ -20,6 +20,8 @@ func (t *tree) checkInspection(n *yaml.Node, where string) {
 	t.oneOf(screen, "waf.screen", "auto", "off")
 	_, over := get(n, "body_over_limit")
 	t.oneOf(over, "waf.body_over_limit", middleware.OverLimitWords()...)
+	_, responses := get(n, "responses")
+	t.oneOf(responses, "waf.responses", "off", "detect", "block")
 	own := map[int]bool{} // rules of the operator's own
 	_, file := get(n, "rules")
 	if file != nil && file.Kind == yaml.ScalarNode && file.Value != "" {

@@ -39,6 +39,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		{"scan", func() (Func, error) { return c.Scan.Build(env) }},
 		{"headers", func() (Func, error) { return c.Headers.Build(env) }},
 		{"compress", func() (Func, error) { return buildCompress(c.Compress, env) }},
+		{"waf.responses", func() (Func, error) { return c.WAF.BuildResponses(env) }},
 		{"leaks", func() (Func, error) { return c.Leaks.Build(env) }},
 		{"cache", func() (Func, error) { return c.Cache.Build(env) }},
 	} {
