@@ -65,6 +65,11 @@ func (t *tree) checkScan(n *yaml.Node) {
 			t.bad(a, "", "scan.clamd: %v", err)
 		}
 	}
+	if _, a := get(n, "icap"); a != nil && a.Kind == yaml.ScalarNode {
+		if err := scan.CheckICAP(a.Value); err != nil {
+			t.bad(a, "", "scan.icap: %v", err)
+		}
+	}
 	_, failure := get(n, "on_scanner_failure")
 	t.oneOf(failure, "scan.on_scanner_failure", middleware.ScanFailureWords()...)
 	t.checkSize(n, "max_size", 1<<10, 1<<40)
@@ -73,9 +78,9 @@ func (t *tree) checkScan(n *yaml.Node) {
 
 // checkMerged checks what only all levels together tell.
 func (t *tree) checkMerged(merged *yaml.Node, p *Policy, where string) {
-	if p.Scan != nil && p.Scan.Clamd == "" {
+	if p.Scan != nil && (p.Scan.Clamd == "") == (p.Scan.ICAP == "") {
 		k, _ := get(merged, "scan")
-		t.problem(k, "scan of %s does not say where the scanner is: clamd", where)
+		t.problem(k, "scan of %s does not say where the scanner is: either clamd or icap", where)
 	}
 }
 

@@ -234,6 +234,7 @@ var fieldDocs = map[string]string{
 	"middleware.RateLimit.Per":                  "Says who shares the limit: client_ip (IPv6 by /64), organization (anonymous callers by address), service, route, header:NAME (the value of a request field, such as header:X-Api-Key) or json:/POINTER (a value in a JSON body of up to 64KiB, such as json:/client/id). Without the field or value the address counts. As clients choose what they send, such a limit needs another one beside it.",
 	"middleware.RateLimit.Rate":                 "The sustained rate, such as 50/s or 1000/h.",
 	"middleware.Scan.Clamd":                     "Where clamd listens: unix:/run/clamav/clamd.ctl, or host:port. StreamMaxLength of clamd.conf should be at least max_size.",
+	"middleware.Scan.ICAP":                      "The service of another scanner that speaks ICAP (REQMOD), in place of clamd: icap://host:1344/avscan.",
 	"middleware.Scan.MaxSize":                   "The largest body that is scanned, also after decompression; more gets 413 scan_too_large. It is held until it was scanned: in memory up to 256KiB, else in a file. Default: 100MiB.",
 	"middleware.Scan.OnScannerFailure":          "Says what becomes of bodies while the scanner can't be asked or does not answer: refuse (503 scan_failed) or allow, which lets them pass unscanned. Default: refuse.",
 	"middleware.Scan.Timeout":                   "How long a scan may take; default: 30s.",

@@ -23,6 +23,8 @@ import (
 type Scan struct {
 	// Clamd is where clamd listens: unix:/run/clamav/clamd.ctl, or host:port. StreamMaxLength of clamd.conf should be at least max_size.
 	Clamd string `yaml:"clamd"`
+	// ICAP is the service of another scanner that speaks ICAP (REQMOD), in place of clamd: icap://host:1344/avscan.
+	ICAP string `yaml:"icap"`
 	// OnScannerFailure says what becomes of bodies while the scanner can't be asked or does not answer: refuse (503 scan_failed) or allow, which lets them pass unscanned. Default: refuse.
 	OnScannerFailure string `yaml:"on_scanner_failure"`
 	// MaxSize is the largest body that is scanned, also after decompression; more gets 413 scan_too_large. It is held until it was scanned: in memory up to 256KiB, else in a file. Default: 100MiB.
@@ -36,14 +38,26 @@ func ScanFailureWords() []string { return []string{"refuse", "allow"} }
 
 // Build makes the handler. A nil p makes none.
 func (p *Scan) Build(env Env) (Func, error) {
-	if p == nil || p.Clamd == "" {
+	if p == nil {
 		return nil, nil
 	}
-	if err := scan.CheckAddress(p.Clamd); err != nil {
-		return nil, err
+	var scanner scan.Scanner
+	switch {
+	case (p.Clamd == "") == (p.ICAP == ""):
+		return nil, errors.New("either clamd or icap says where the scanner is")
+	case p.Clamd != "":
+		if err := scan.CheckAddress(p.Clamd); err != nil {
+			return nil, err
+		}
+		scanner = scan.Clamd{Address: p.Clamd}
+	default:
+		if err := scan.CheckICAP(p.ICAP); err != nil {
+			return nil, err
+		}
+		scanner = scan.ICAP{URL: p.ICAP}
 	}
 	s := &scanning{
-		scanner: scan.Clamd{Address: p.Clamd}, allow: p.OnScannerFailure == "allow", most: int64(p.MaxSize), timeout: p.Timeout.Std(),
+		scanner: scanner, allow: p.OnScannerFailure == "allow", most: int64(p.MaxSize), timeout: p.Timeout.Std(),
 		spool: env.Engines.Spool, metrics: env.Engines.scans, log: env.Log, route: env.Route,
 	}
 	if s.most == 0 {
