@@ -14,6 +14,7 @@ import (
 // credentials by design (Fetch 4.8), so CORS answers it before access is asked.
 func (c *Chain) Build(env Env) (Func, error) {
 	var policies []Func
+	env.typesListed = len(c.ContentTypes) > 0
 	for _, p := range []struct {
 		key   string
 		build func() (Func, error)

@@ -31,11 +31,16 @@ func buildContentTypes(types []string, env Env) (Func, error) {
 	list := []string{strings.Join(types, ", ")}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 || typeListed(types, r.Header["Content-Type"]) {
+			if typeListed(types, r.Header["Content-Type"]) {
 				next.ServeHTTP(w, r)
 				return
 			}
-			unsupportedType(w, r, "content_types", list)
+			switch has, ok := hasBody(w, r); {
+			case has:
+				unsupportedType(w, r, "content_types", list)
+			case ok:
+				next.ServeHTTP(w, r)
+			}
 		})
 	}, nil
 }

@@ -1,10 +1,13 @@
 package middleware
 
 import (
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 )
 
 // through sends a request through a policy, and returns the answer and the reason
@@ -48,8 +51,18 @@ func TestContentTypes(t *testing.T) {
 	if w, _ := through(t, f, twice); w.Code != 415 {
 		t.Errorf("two types: %d", w.Code)
 	}
-	if w, _ := through(t, f, get("/")); w.Code != 299 {
-		t.Errorf("no body: %d", w.Code)
+	for name, r := range map[string]*http.Request{"no body": get("/"), "an empty body of no known length": chunked("text/plain", "")} {
+		if w, _ := through(t, f, r); w.Code != 299 {
+			t.Errorf("%s: %d", name, w.Code)
+		}
+	}
+	if w, reason := through(t, f, chunked("text/plain", "x")); w.Code != 415 {
+		t.Errorf("in chunks: %d %s", w.Code, reason)
+	}
+	broken := chunked("text/plain", "")
+	broken.Body = io.NopCloser(iotest.ErrReader(errors.New("malformed chunk")))
+	if w, reason := through(t, f, broken); w.Code != 400 || reason != "bad_request" {
+		t.Errorf("a body that breaks off: %d %s", w.Code, reason)
 	}
 	r := httptest.NewRequest("PATCH", "https://a.example/", strings.NewReader("x"))
 	if w, _ := through(t, f, r); w.Header().Get("Accept-Patch") == "" || w.Header().Get("Accept-Post") != "" {

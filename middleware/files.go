@@ -52,7 +52,11 @@ type files struct {
 
 func (f *files) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	kind := strings.ToLower(strings.TrimSpace(first(r.Header["Content-Type"])))
-	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 || document(kind) {
+	has, ok := hasBody(w, r)
+	if !ok {
+		return
+	}
+	if !has || document(kind) {
 		next.ServeHTTP(w, r)
 		return
 	}

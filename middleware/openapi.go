@@ -51,7 +51,10 @@ func (p *described) serve(w http.ResponseWriter, r *http.Request, next http.Hand
 		p.refuse(w, r, err)
 		return
 	}
-	present := r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0
+	present, ok := hasBody(w, r)
+	if !ok {
+		return
+	}
 	kind := first(r.Header["Content-Type"])
 	if len(r.Header["Content-Type"]) > 1 {
 		kind = "several"

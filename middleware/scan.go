@@ -108,7 +108,11 @@ type scanning struct {
 // serve holds the whole body until the scanner has seen it. Nothing is sent to
 // the scanner before, so that slow clients don't keep it busy.
 func (s *scanning) serve(w http.ResponseWriter, r *http.Request, next http.Handler) {
-	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+	has, ok := hasBody(w, r)
+	if !ok {
+		return
+	}
+	if !has {
 		next.ServeHTTP(w, r)
 		return
 	}

@@ -104,7 +104,11 @@ func (p *WAF) Build(env Env) (Func, error) {
 	if err != nil {
 		return nil, err
 	}
-	exclude, err := rules.Exclusions(p.exclusions())
+	left := p.exclusions()
+	if env.typesListed {
+		left = append(left, waf.Exclusion{Rule: waf.TypeRule})
+	}
+	exclude, err := rules.Exclusions(left)
 	if err != nil {
 		return nil, fmt.Errorf("exclude: %w", err)
 	}

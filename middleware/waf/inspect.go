@@ -47,6 +47,9 @@ var ErrTimeout = errors.New("inspection took too long")
 // content coding of a request.
 const codingRule = 920450
 
+// TypeRule scores bodies of other types than a short list of common ones.
+const TypeRule = 920420
+
 // maxKept is how many rules of one request are noted.
 const maxKept = 64
 
