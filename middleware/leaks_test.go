@@ -191,8 +191,7 @@ func TestLeaksLate(t *testing.T) {
 // the beginning of a number.
 func TestLeaksStream(t *testing.T) {
 	t.Parallel()
-	var w *httptest.ResponseRecorder
-	w = httptest.NewRecorder()
+	w := httptest.NewRecorder()
 	env := testEnv(t)
 	f, err := (&Leaks{EGN: leakBlock, Card: leakMask}).Build(env)
 	if err != nil {
@@ -245,4 +244,21 @@ func BenchmarkLeaks(b *testing.B) {
 	for b.Loop() {
 		f.feed(doc, false)
 	}
+}
+
+// FuzzLeaks: whatever a response holds and however it comes, all of it leaves, with
+// as many bytes, and JSON stays JSON.
+func FuzzLeaks(f *testing.F) {
+	f.Add(`{"egn":"7501020018","x":"\\\" \u0415 4111 1111 1111 1111 \n\tat a.b.C(D.java:1)","n":4111111111111111}`, 3)
+	f.Add("ЕГН 7501020018 BG80 BNBG 9661 1020 3456 78\nTraceback (most recent call last)\n\nx", 7)
+	f.Fuzz(func(t *testing.T, text string, size int) {
+		size = min(max(size, 1), 64)
+		js := json.Valid([]byte(text))
+		for _, n := range []int{size, len(text) + 1} {
+			out, _ := find(text, n, js, leakMask)
+			if len(out) != len(text) || js && !json.Valid([]byte(out)) {
+				t.Errorf("by %d: %q became %q", n, text, out)
+			}
+		}
+	})
 }

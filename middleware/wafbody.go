@@ -39,7 +39,7 @@ func (i *inspection) body(w http.ResponseWriter, r *http.Request, held *lease) (
 	var over bool
 	var err error
 	if announced {
-		b, over, err = held.read(io.LimitReader(r.Body, inspectedHead), inspectedHead)
+		b, _, err = held.read(io.LimitReader(r.Body, inspectedHead), inspectedHead)
 		over = err == nil
 	} else {
 		b, over, err = held.read(r.Body, waf.MaxBody)
