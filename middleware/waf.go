@@ -32,7 +32,7 @@ type WAF struct {
 	// Screen is auto (rules that can't match are found beforehand and not tried) or off, which costs several times the CPU and finds the same. Default: auto.
 	Screen string `yaml:"screen"`
 
-	// BodyOverLimit says what becomes of bodies of more than 8MiB, which are not inspected whole: refuse (413 inspection_too_large), or inspect_head: the first 128KiB are inspected, and the rest streams to the upstream without being held. An attack behind these is not seen. Default: refuse.
+	// BodyOverLimit says what becomes of bodies of more than 8MiB, which are not inspected whole: refuse (413 inspection_too_large), or inspect_head: the first 128KiB are inspected, and the rest streams to the upstream without being held. An attack behind these is not seen. Bodies of no known length count as large, too, where they find half of limits.buffer_memory taken. Default: refuse.
 	BodyOverLimit string `yaml:"body_over_limit"`
 
 	// RulesText is what Rules holds, for Build reads no files.
@@ -172,6 +172,9 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		return
 	}
 	held := lease{from: i.buffers}
+	if i.head {
+		held.modest = inspectedHead
+	}
 	defer held.end()
 	body, stop := i.body(w, r, &held)
 	if stop {
