@@ -18,6 +18,8 @@ func (t *tree) checkInspection(n *yaml.Node, where string) {
 	}
 	_, screen := get(n, "screen")
 	t.oneOf(screen, "waf.screen", "auto", "off")
+	_, cyrillic := get(n, "cyrillic")
+	t.oneOf(cyrillic, "waf.cyrillic", "auto", "off")
 	own := map[int]bool{} // rules of the operator's own
 	_, file := get(n, "rules")
 	if file != nil && file.Kind == yaml.ScalarNode && file.Value != "" {

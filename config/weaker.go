@@ -320,6 +320,7 @@ func policyRules(was, is map[string]any) map[string]rule {
 		"waf.threshold": raised("inspection is lowered", 5),
 		"waf.exclude":   added("rules are left out"),
 		"waf.accept":    added("dangerous XML is let through"),
+		"waf.cyrillic":  because("escapes are read differently by inspection"),
 		"waf.rules":     because("other rules of the operator's apply"),
 		"audit":         lowered("fewer audit records are left", "full", "refusals"),
 		"cors.origins":  added("origins may read responses"),

@@ -31,6 +31,8 @@ type WAF struct {
 	Accept unit.List `yaml:"accept"`
 	// Screen is auto (rules that can't match are found beforehand and not tried) or off, which costs several times the CPU and finds the same. Default: auto.
 	Screen string `yaml:"screen"`
+	// Cyrillic is auto (%uXXXX and \uXXXX of a Cyrillic letter are read as the letter, as services with UTF-8 do) or off, for a service that keeps only the low byte of such an escape, where м is <. With off, the rules take much Bulgarian text for code from paranoia 2 on. Default: auto.
+	Cyrillic string `yaml:"cyrillic"`
 
 	// RulesText is what Rules holds, for Build reads no files.
 	RulesText string `yaml:"-"`
@@ -62,7 +64,7 @@ func AcceptWords() []string { return []string{"doctype", "schema_location", "xin
 
 // settings are those of the rule set.
 func (p *WAF) settings() waf.Settings {
-	s := waf.Settings{Paranoia: max(1, p.Paranoia), Threshold: p.Threshold, Custom: p.RulesText, NoScreen: p.Screen == "off"}
+	s := waf.Settings{Paranoia: max(1, p.Paranoia), Threshold: p.Threshold, Custom: p.RulesText, NoScreen: p.Screen == "off", Bytes: p.Cyrillic == "off"}
 	if s.Threshold == 0 {
 		s.Threshold = 5
 	}

@@ -36,6 +36,7 @@ type Settings struct {
 	Paranoia, Threshold int
 	Custom              string // further rules, in SecLang
 	NoScreen            bool   // every rule is tried on every request
+	Bytes               bool   // escapes of Cyrillic letters stand for their low bytes
 }
 
 // Options is what a Manager needs from the process.
@@ -109,6 +110,9 @@ func compile(s Settings, plain bool, each func(types.RuleMetadata)) (coraza.WAF,
 	defer compiling.Unlock()
 	compiling.plain = plain
 	register()
+	if err := registerDecoders(!s.Bytes); err != nil {
+		return nil, err
+	}
 	c := coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(directives(s))
 	w, err := coraza.NewWAF(experimental.WAFConfigWithRuleObserver(c, each))
 	if err != nil {
@@ -151,6 +155,9 @@ func (m *Manager) name(r *Ruleset) string {
 	}
 	if r.settings.NoScreen {
 		name += "-unscreened"
+	}
+	if r.settings.Bytes {
+		name += "-bytes"
 	}
 	return name
 }
