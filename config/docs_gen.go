@@ -225,6 +225,7 @@ var fieldDocs = map[string]string{
 	"middleware.SecurityHeaders.HSTSSubdomains": "Extends that to all names below the host; default: false.",
 	"middleware.SecurityHeaders.Referrer":       "What browsers tell other sites about the page that a link was on (Referrer-Policy), or off; default: strict-origin-when-cross-origin.",
 	"middleware.WAF.Accept":                     "Lists constructs of XML that are refused otherwise, for many parsers fetch files or URLs by them: doctype, schema_location (of other than standards' schemas) and xinclude.",
+	"middleware.WAF.Cyrillic":                   "auto (%uXXXX and \\uXXXX of a Cyrillic letter are read as the letter, as services with UTF-8 do) or off, for a service that keeps only the low byte of such an escape, where м is <. With off, the rules take much Bulgarian text for code from paranoia 2 on. Default: auto.",
 	"middleware.WAF.Exclude":                    "Lists what is left out: the id of a rule, or a mapping that narrows it to paths, organizations, a parameter, header field or cookie.",
 	"middleware.WAF.Mode":                       "block, detect (log what would be blocked, and change no answer) or off. Default: off.",
 	"middleware.WAF.Paranoia":                   "The Core Rule Set's paranoia level, 1 to 4: more rules, and more false positives. Default: 1.",
