@@ -25,6 +25,8 @@ type WAF struct {
 	Threshold int `yaml:"threshold"`
 	// Exclude lists what is left out: the id of a rule, or a mapping that narrows it to paths, organizations, a parameter, header field or cookie.
 	Exclude []Exclusion `yaml:"exclude"`
+	// App is what a service runs, one of ckan, geonetwork, mapserver and regix: what such an application is asked by its own rules is recognized by its structure, and only that is left out of the rules that it looks like an attack to. Default: none.
+	App string `yaml:"app"`
 	// Rules is a file of further rules in SecLang, with ids from 1 to 99999. deny, drop and block refuse a request whatever its score; setvar may add to the score.
 	Rules string `yaml:"rules"`
 	// Accept lists constructs of XML that are refused otherwise, for many parsers fetch files or URLs by them: doctype, schema_location (of other than standards' schemas) and xinclude.
