@@ -88,4 +88,3 @@ func TestLegitimate(t *testing.T) {
 		})
 	}
 }
-

@@ -12,12 +12,23 @@ import (
 // Rules see text through transformations that undo %uXXXX and \uXXXX, and the
 // engine's keep only the low byte of the character, as old servers do. That
 // turns Cyrillic м, н and о into <, = and >, and a sentence into what looks like
-// code. The ones of this file leave the letters of Cyrillic what they are, in
-// UTF-8, and everything else to the engine's own.
+// code. The ones of this file leave the letters of Cyrillic, and the signs that are written
+// with them, what they are, in UTF-8, and everything else to the engine's own.
 
 // cyrillic reports whether a character is of the blocks Cyrillic or Cyrillic
 // Supplement.
 func cyrillic(r rune) bool { return r >= 0x400 && r <= 0x52f }
+
+// kept reports whether an escape stands for its character: a letter, or one of
+// the quotation marks and signs that Cyrillic text is written with, which are in
+// its code pages of bytes too, so that nothing turns them into ASCII's.
+func kept(r rune) bool {
+	switch r {
+	case '„', '“', '”', '–', '—', '…', '№', '•', '€':
+		return true
+	}
+	return cyrillic(r)
+}
 
 // decoders are the transformations that are put in the place of the engine's,
 // and the byte that begins an escape in each of them.
@@ -89,7 +100,7 @@ func nextCyrillic(s string, i int, escape byte) int {
 			return -1
 		}
 		i += n
-		if cyrillic(escaped(s[i:])) {
+		if kept(escaped(s[i:])) {
 			return i
 		}
 		if i++; escape == '\\' {

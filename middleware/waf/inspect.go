@@ -158,7 +158,6 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 		start = time.Now()
 		b.fill(vars)
 	}
-	rs.leaveProse(tx)
 	if s != nil {
 		s.leaveOut(tx, 2)
 	}

@@ -108,7 +108,7 @@ func (m *Manager) Ruleset(s Settings) (*Ruleset, error) {
 func compile(s Settings, plain bool, each func(types.RuleMetadata)) (coraza.WAF, error) {
 	compiling.Lock()
 	defer compiling.Unlock()
-	compiling.plain = plain
+	compiling.plain, compiling.bytes = plain, s.Bytes
 	register()
 	if err := registerDecoders(!s.Bytes); err != nil {
 		return nil, err
