@@ -98,7 +98,16 @@ func readBody(contentType string, b []byte, accept Accept) (*body, error) {
 	out := &body{kind: kindOf(contentType), plainSize: len(b)}
 	var err error
 	switch out.kind {
-	case kindForm, kindOther:
+	case kindOther:
+		if isFile(contentType, b) {
+			break // what a form's files are: not for the rules
+		}
+		if strings.HasPrefix(strings.ToLower(strings.TrimSpace(contentType)), "text/csv") {
+			out.args, err = csvArguments(b)
+			break
+		}
+		fallthrough
+	case kindForm:
 		out.form = string(b)
 		if n := bytes.Count(b, []byte("&")) + 1; out.kind == kindForm && n > MaxArguments {
 			err = tooManyArguments(n)
@@ -171,6 +180,9 @@ func (b *body) fill(v plugintypes.TransactionVariables) {
 	set(v.RequestBodyProcessor(), string(b.kind))
 	switch b.kind {
 	case kindForm, kindOther:
+		if b.kind == kindOther && b.form == "" {
+			break // a file, or a table
+		}
 		set(v.RequestBodyProcessor(), string(kindForm))
 		set(v.RequestBody(), b.form)
 		set(v.RequestBodyLength(), strconv.Itoa(len(b.form)))
