@@ -236,12 +236,10 @@ func (p prose) regix() *http.Request {
 
 // api are other programs' requests with languages of their own for questions.
 func (p prose) api() *http.Request {
-	switch p.IntN(4) {
+	switch p.IntN(3) {
 	case 0:
-		return p.browser(to("/odata/Companies", "$filter", p.one("Name eq 'Строй ЕООД' and Year ge 2020", "contains(Name,'София') or startswith(Code,'68134')", "Area gt 100 and not (Type eq 'A')"), "$select", "Id,Name,Year", "$orderby", "Name asc", "$top", "50", "$skip", "100", "$count", "true", "$expand", "Address($select=City)"))
+		return p.browser(to("/odata/Companies", "$filter", p.one("Name eq 'Строй ЕООД' and Year ge 2020", "contains(Name,'София')", "Area gt 100 and not (Type eq 'A')"), "$select", "Id,Name,Year", "$orderby", "Name asc", "$top", "50", "$skip", "100", "$count", "true", "$expand", "Address($select=City)"))
 	case 1:
-		return p.browser(at("/graphql", jsonBody(map[string]any{"operationName": "Services", "query": "query Services($first: Int!, $q: String) {\n  services(first: $first, filter: {title: $q}) {\n    edges { node { id title provider { name } } }\n    pageInfo { hasNextPage endCursor }\n  }\n}\n", "variables": map[string]any{"first": 10, "q": p.one(bgWhat...)}})))
-	case 2:
 		j, _ := json.Marshal(map[string]any{"municipality": "София", "type": []string{"ОУ", "СУ"}})
 		return p.browser(to("/api/v1/schools", "filter", string(j), "fields", "id,name,address", "page[number]", "2", "page[size]", "25", "sort", "-createdAt", "bbox", "23.1,42.5,23.6,42.9", "since", "2025-06-02T14:03:11+03:00"))
 	}

@@ -129,7 +129,7 @@ var (
 		"Where is the form for parents who don't live in the country?",
 		"The price is < 50 EUR or > 20 EUR, depending on the order.",
 		"My name is Sean O'Connor, not OConnor - please update your records.",
-		"It's the union's position that the law and its annexes should change.",
+		"It's the association's position that the law and its annexes should change.",
 		"Insert the card into the reader, then enter your PIN.",
 		"The map shows 1=residential, 2=industrial; is that right?",
 		"Thank you for your help, the clerk at desk #4 was great!",

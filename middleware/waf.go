@@ -27,6 +27,8 @@ type WAF struct {
 	Exclude []Exclusion `yaml:"exclude"`
 	// App is what a service runs, one of ckan, geonetwork, mapserver and regix: what such an application is asked by its own rules is recognized by its structure, and only that is left out of the rules that it looks like an attack to. Default: none.
 	App string `yaml:"app"`
+	// Tables are those that SQL of app: ckan may read besides the resources, which are named by UUIDs.
+	Tables unit.List `yaml:"tables"`
 	// Rules is a file of further rules in SecLang, with ids from 1 to 99999. deny, drop and block refuse a request whatever its score; setvar may add to the score.
 	Rules string `yaml:"rules"`
 	// Accept lists constructs of XML that are refused otherwise, for many parsers fetch files or URLs by them: doctype, schema_location (of other than standards' schemas) and xinclude.
@@ -97,6 +99,9 @@ func (p *WAF) Build(env Env) (Func, error) {
 	i := &inspection{
 		rules: rules, exclude: exclude, manager: env.Engines.WAF, budget: env.Engines.inspection, buffers: env.Engines.Buffers, block: p.Mode == "block", mode: p.Mode, route: env.Route, log: env.Log,
 	}
+	if i.profile = waf.NewProfile(p.App, p.Tables); i.profile == nil && p.App != "" {
+		return nil, fmt.Errorf("app: %q is not one of %v", p.App, waf.Apps())
+	}
 	for _, a := range p.Accept {
 		switch a {
 		case "doctype":
@@ -130,6 +135,7 @@ func (p *WAF) Posture(route string, e *Engines) waf.Posture {
 type inspection struct {
 	rules   *waf.Ruleset
 	exclude *waf.Exclusions
+	profile *waf.Profile
 	accept  waf.Accept
 	manager *waf.Manager
 	buffers *Buffers
@@ -192,7 +198,7 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		}
 		v, err = i.rules.Inspect(&waf.Request{
 			Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header, Body: plain, Decoded: n > len(body.bytes),
-			Organization: rec.Organization, Accept: i.accept, Exclude: i.exclude,
+			Organization: rec.Organization, Accept: i.accept, Exclude: i.exclude, Profile: i.profile,
 		}, func(used time.Duration) {
 			engine.end()
 			account.close(used)

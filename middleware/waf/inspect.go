@@ -26,6 +26,7 @@ type Request struct {
 	Organization       string
 	Accept             Accept
 	Exclude            *Exclusions
+	Profile            *Profile // nil: none
 }
 
 // Verdict is what the rules found.
@@ -137,6 +138,10 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	}
 	vars := tx.Variables()
 	unshare(vars.RequestHeaders(), vars.RequestCookies(), vars.ArgsGet())
+	if r.Profile != nil {
+		r.Profile.query(vars.ArgsGet())
+		r.Profile.exempt(tx)
+	}
 	r.Exclude.apply(tx, r.Path, r.Organization)
 	if r.Decoded { // the rule is there because others can't inspect it
 		tx.RemoveRuleTargetByID(codingRule, variables.RequestHeadersNames, "content-encoding", nil)
@@ -145,6 +150,9 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	var refusal error
 	if len(r.Body) > 0 {
 		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept)
+		if r.Profile != nil && refusal == nil {
+			r.Profile.document(b, r.Body, tx)
+		}
 	}
 	if k := kindOf(first(r.Header["Content-Type"])); k != kindOther {
 		set(vars.RequestBodyProcessor(), string(k))

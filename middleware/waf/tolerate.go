@@ -19,7 +19,9 @@ var tolerances = map[int]func(string) string{
 	// From paranoia 2 on these count punctuation, or take every letter but ASCII's
 	// for it. A sentence in Cyrillic with a number, a quotation or a question mark
 	// matches them.
-	932200: withoutProse, 942120: withoutProse, 942200: withoutProse, 942330: withoutProse, 942370: withoutProse, 942430: withoutProse,
+	932200: withoutProse, 942120: withoutProse, 942200: withoutPlain, 942330: withoutProse, 942370: withoutProse, 942430: withoutProse,
+	// OData's options are not MongoDB's operators.
+	942290: withoutOptions,
 	// Encoders of JSON write Cyrillic as \uXXXX, also into a field of a form.
 	920540: withoutCyrillicEscapes,
 	// A program is called getcap; what every client of OGC services asks for is not.
@@ -75,6 +77,30 @@ func (o *tolerant) Evaluate(tx plugintypes.TransactionState, value string) bool 
 
 func withoutProse(s string) string {
 	if prose(s) {
+		return ""
+	}
+	return s
+}
+
+// withoutPlain leaves out also lists of numbers, and words in JSON or in the form
+// of a query, as cookies hold them: there is no way out of a text in them.
+func withoutPlain(s string) string {
+	for _, plain := range []shape{numbers, plainPairs} {
+		if _, ok := plain(s); ok {
+			return ""
+		}
+	}
+	if texts, ok := document(s); ok && len(texts) == 0 {
+		return ""
+	}
+	return withoutProse(s)
+}
+
+var plainPairs = pattern(`[\w.]+=[\w.:, +-]*(?:&[\w.]+=[\w.:, +-]*)*`)
+
+func withoutOptions(s string) string {
+	switch s {
+	case "$filter", "$select", "$orderby", "$expand", "$top", "$skip", "$count", "$search", "$format", "$apply", "$skiptoken":
 		return ""
 	}
 	return s
