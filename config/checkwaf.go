@@ -20,6 +20,11 @@ func (t *tree) checkInspection(n *yaml.Node, where string) {
 	t.oneOf(screen, "waf.screen", "auto", "off")
 	_, cyrillic := get(n, "cyrillic")
 	t.oneOf(cyrillic, "waf.cyrillic", "auto", "off")
+	_, app := get(n, "app")
+	t.oneOf(app, "waf.app", waf.Apps()...)
+	if key, tables := get(n, "tables"); tables != nil && app != nil && app.Value != "ckan" {
+		t.bad(key, "", "waf.tables: only app: ckan has SQL")
+	}
 	own := map[int]bool{} // rules of the operator's own
 	_, file := get(n, "rules")
 	if file != nil && file.Kind == yaml.ScalarNode && file.Value != "" {

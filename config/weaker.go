@@ -320,6 +320,8 @@ func policyRules(was, is map[string]any) map[string]rule {
 		"waf.threshold": raised("inspection is lowered", 5),
 		"waf.exclude":   added("rules are left out"),
 		"waf.accept":    added("dangerous XML is let through"),
+		"waf.app":       because("inspection takes another application's requests for granted"),
+		"waf.tables":    added("SQL may read more tables"),
 		"waf.cyrillic":  because("escapes are read differently by inspection"),
 		"waf.rules":     because("other rules of the operator's apply"),
 		"audit":         lowered("fewer audit records are left", "full", "refusals"),
