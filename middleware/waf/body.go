@@ -186,15 +186,14 @@ func (b *body) fill(v plugintypes.TransactionVariables) {
 		set(v.RequestBodyProcessor(), string(kindForm))
 		set(v.RequestBody(), b.form)
 		set(v.RequestBodyLength(), strconv.Itoa(len(b.form)))
-	case kindXML:
-		for _, a := range b.attrs {
-			v.RequestXML().Add(apart("//@*"), a)
-		}
-		for _, t := range b.texts {
-			v.RequestXML().Add(apart("/*"), t)
-		}
 	case kindMultipart:
 		b.fillParts(v)
+	}
+	for _, a := range b.attrs {
+		v.RequestXML().Add(apart("//@*"), a)
+	}
+	for _, t := range b.texts { // also of XML that a value decoded to
+		v.RequestXML().Add(apart("/*"), t)
 	}
 	args := v.ArgsPost()
 	for _, a := range b.args {

@@ -142,6 +142,12 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 		r.Profile.query(vars.ArgsGet())
 		r.Profile.exempt(tx)
 	}
+	if err := decodeInto(vars.ArgsGet(), false); err != nil {
+		return v, err
+	}
+	if err := decodeInto(vars.RequestCookies(), true); err != nil {
+		return v, err
+	}
 	r.Exclude.apply(tx, r.Path, r.Organization)
 	if r.Decoded { // the rule is there because others can't inspect it
 		tx.RemoveRuleTargetByID(codingRule, variables.RequestHeadersNames, "content-encoding", nil)
@@ -152,6 +158,9 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept)
 		if r.Profile != nil && refusal == nil {
 			r.Profile.document(b, r.Body, tx)
+		}
+		if refusal == nil {
+			refusal = b.decode()
 		}
 	}
 	if k := kindOf(first(r.Header["Content-Type"])); k != kindOther {

