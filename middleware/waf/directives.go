@@ -14,7 +14,23 @@ const Version = "4.25.0"
 // are read by this package, so the engine never holds one.
 func directives(s Settings) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `
+	b.WriteString(setup(s))
+	// The operator's rules stand where scores have been set to zero and no rule
+	// has been asked, what changes rules behind all of them.
+	rules, changes := splitCustom(s.Custom)
+	for _, file := range ruleFiles() {
+		if strings.Contains(file, "REQUEST-911") {
+			b.WriteString(rules)
+		}
+		fmt.Fprintf(&b, "Include %s\n", file)
+	}
+	b.WriteString(changes)
+	return b.String()
+}
+
+// setup stands before all rules.
+func setup(s Settings) string {
+	return fmt.Sprintf(`
 SecRuleEngine DetectionOnly
 SecRequestBodyAccess On
 SecRequestBodyLimit 1048576
@@ -30,17 +46,6 @@ SecAction "id:900200,phase:1,pass,t:none,nolog,setvar:'tx.allowed_methods=GET HE
 SecAction "id:900220,phase:1,pass,t:none,nolog,setvar:'tx.allowed_request_content_type=%s'"
 SecAction "id:900990,phase:1,pass,t:none,nolog,setvar:tx.crs_setup_version=4250"
 `, maxJSONValues, s.Paranoia, s.Paranoia, s.Threshold, "|"+strings.Join(contentTypes, "| |")+"|")
-	// The operator's rules stand where scores have been set to zero and no rule
-	// has been asked, what changes rules behind all of them.
-	rules, changes := splitCustom(s.Custom)
-	for _, file := range ruleFiles() {
-		if strings.Contains(file, "REQUEST-911") {
-			b.WriteString(rules)
-		}
-		fmt.Fprintf(&b, "Include %s\n", file)
-	}
-	b.WriteString(changes)
-	return b.String()
 }
 
 // contentTypes are those that no rule scores: the Core Rule Set's own, and those
