@@ -251,7 +251,7 @@ func (i *inspection) refused(w http.ResponseWriter, r *http.Request, rec *Record
 	switch {
 	case errors.As(err, &refusal):
 		i.manager.Observe(i.route, outcomeOf(i.block, "block"), i.rules, waf.Verdict{Category: "protocol", Score: v.Score, Rules: v.Rules})
-		rec.InspectionGuard = refusal.Reason
+		rec.InspectionGuard, rec.InspectionOutcome = refusal.Reason, outcomeOf(i.block, "block")
 		if i.block {
 			d := Denial{By: "waf", Reason: refusal.Reason, Detail: refusal.Detail}
 			if refusal.Reason == waf.ReasonEncoding {
@@ -278,6 +278,7 @@ func (i *inspection) refused(w http.ResponseWriter, r *http.Request, rec *Record
 		}
 		return i.block
 	case v.Block:
+		rec.InspectionOutcome = outcomeOf(i.block, "block")
 		i.manager.Observe(i.route, outcomeOf(i.block, "block"), i.rules, v)
 		if i.block {
 			Deny(w, r, http.StatusForbidden, Denial{By: "waf", Reason: "inspection_blocked"})
