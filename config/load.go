@@ -39,6 +39,8 @@ type Config struct {
 	Read *Files // what it was read from
 
 	good map[string][]byte // content of each file that was valid, for LoadWith
+
+	places map[string]Setting // see Place
 }
 
 // FileStatus is how a file of the configuration fared.

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
 	"reflect"
@@ -110,6 +111,15 @@ func runGateway(ctx context.Context, o runOptions) error {
 	ao := admin.Options{
 		Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload, Inherited: in.Listener,
 		Effective: r.effective, Organizations: func() (any, error) { return g.Organizations() }, Store: g.StoreState,
+		Incident: func(id string) any {
+			if i := g.Incident(id); i != nil {
+				return i
+			}
+			return nil
+		},
+		Incidents: func(q url.Values, most int) any {
+			return g.Refusals(gateway.RefusalFilter{Organization: q.Get("organization"), Service: q.Get("service"), Reason: q.Get("reason")}, most)
+		},
 	}
 	signals := map[os.Signal]func(context.Context, <-chan os.Signal){syscall.SIGHUP: r.onSignal}
 	if o.Upgrade {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -38,6 +39,12 @@ type Options struct {
 	Organizations func() (any, error)
 	// Store is what is shown of the store that nodes share, as JSON; nil without one.
 	Store func() any
+	// Incident is what is known of a refused request, as JSON; nil if it is not.
+	Incident func(id string) any
+	// Incidents are the newest refusals, most of them at most, as JSON.
+	Incidents func(query url.Values, most int) any
+	// Console serves the pages for people; nil for none.
+	Console http.Handler
 	// Effective is the configuration in force, with secrets as references.
 	Effective func() any
 }
@@ -162,6 +169,8 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("POST /-/upgrade", s.upgrade)
 	mux.HandleFunc("GET /-/organizations", s.organizations)
 	mux.HandleFunc("GET /-/store", s.store)
+	mux.HandleFunc("GET /-/incidents", s.incidents)
+	mux.HandleFunc("GET /-/incidents/{id}", s.incident)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/config\n/-/organizations\n/-/store\n/-/reload (POST)\n/-/upgrade (POST)\n")
 	})
