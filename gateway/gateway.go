@@ -205,6 +205,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	wg.Go(func() { g.files.Run(background) })
 	wg.Go(func() { g.networks.Run(background) })
 	wg.Go(func() { g.watchEnds(background) })
+	wg.Go(func() { g.sample(background) })
 	<-ctx.Done()
 	g.drain()
 	stop()

@@ -23,6 +23,7 @@ import (
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway"
 	"github.com/vazel-gateway/vazel/gateway/admin"
+	"github.com/vazel-gateway/vazel/gateway/console"
 )
 
 // configFlag adds -config to a flag set.
@@ -117,6 +118,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 			}
 			return nil
 		},
+		Console: console.New(g),
 		Incidents: func(q url.Values, most int) any {
 			return g.Refusals(gateway.RefusalFilter{Organization: q.Get("organization"), Service: q.Get("service"), Reason: q.Get("reason")}, most)
 		},

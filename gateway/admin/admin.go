@@ -1,5 +1,5 @@
-// Package admin serves operators on a listener of their own: metrics, health
-// and reload. It must never be reachable from outside; it does not own what it
+// Package admin serves operators on a listener of their own: metrics, health,
+// reload, and the pages of the console. It must never be reachable from outside; it does not own what it
 // shows.
 package admin
 
@@ -22,6 +22,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/vazel-gateway/vazel/config"
+	"github.com/vazel-gateway/vazel/middleware"
 )
 
 // Options is what a Server needs from the process.
@@ -171,9 +172,19 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /-/store", s.store)
 	mux.HandleFunc("GET /-/incidents", s.incidents)
 	mux.HandleFunc("GET /-/incidents/{id}", s.incident)
+	words := func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/config\n/-/organizations\n/-/store\n/-/incidents\n/-/reload (POST)\n/-/upgrade (POST)\n")
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/config\n/-/organizations\n/-/store\n/-/reload (POST)\n/-/upgrade (POST)\n")
+		if s.o.Console == nil || !middleware.PrefersHTML(r.Header["Accept"]) {
+			words(w, r)
+			return
+		}
+		s.o.Console.ServeHTTP(w, r)
 	})
+	if s.o.Console != nil {
+		mux.Handle("GET /", s.o.Console)
+	}
 	return s.guard(mux)
 }
 
