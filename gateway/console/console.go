@@ -69,7 +69,7 @@ func New(s Source) *Console {
 type page struct {
 	name, path string
 	title      string // English, as the key of its translation
-	live       bool   // it is worth being loaded again and again
+	Live       bool   // it is worth being loaded again and again
 	fill       func(*view) any
 }
 

@@ -205,7 +205,7 @@ type refusalsPage struct {
 }
 
 func (c *Console) refusals(v *view) any {
-	p := refusalsPage{Filter: gateway.RefusalFilter{Organization: v.query.Get("organization"), Service: v.query.Get("service"), Reason: v.query.Get("reason")}, Most: 100}
+	p := refusalsPage{Filter: gateway.RefusalFilter{Organization: v.query.Get("organization"), Service: v.query.Get("service"), Reason: v.query.Get("reason")}, Most: 50}
 	organizations, services, reasons := map[string]bool{}, map[string]bool{}, map[string]bool{}
 	for _, i := range c.source.Refusals(gateway.RefusalFilter{}, 1<<30) {
 		if i.Organization != "" {

@@ -45,7 +45,7 @@ var inBulgarian = map[string]string{
 	"Counted since %s.":                      "Броени от %s.",
 	"Refused, of no configured organization": "Отказани, на никоя описана организация",
 	"No organization is configured.":         "Няма описана организация.",
-	"What ends when for %s":                  "Какво кога изтича за %s",
+	"Calendar of %s":                         "Календар на %s",
 	"ends":                                   "изтича",
 	"refusals":                               "откази",
 	"Certificates, lists and agreements by when they end.": "Удостоверения, списъци и споразумения по срок.",

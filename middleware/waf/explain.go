@@ -53,7 +53,9 @@ func matchOf(m types.MatchedRule) Match {
 		out.Part = d.Value()
 		if _, rest, ok := strings.Cut(d.Data(), "Matched Data: "); ok {
 			if part, _, ok := strings.Cut(rest, " found within "); ok && part != "" {
-				out.Part = part
+				if strings.Contains(out.Part, part) { // otherwise it is what a parser made of it
+					out.Part = part
+				}
 			}
 		}
 	}
