@@ -11,6 +11,7 @@ import (
 	"os/signal"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -118,7 +119,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 			}
 			return nil
 		},
-		Console: console.New(g),
+		Console: console.New(g), Operators: r.operators,
 		Incidents: func(q url.Values, most int) any {
 			return g.Refusals(gateway.RefusalFilter{Organization: q.Get("organization"), Service: q.Get("service"), Reason: q.Get("reason")}, most)
 		},
@@ -205,7 +206,8 @@ type reloader struct {
 
 	mu      sync.Mutex
 	current *config.Config
-	read    *config.Files // by the last attempt, whether it was applied or not
+	inForce atomic.Pointer[config.Config] // current, for who must not wait for a reload
+	read    *config.Files                 // by the last attempt, whether it was applied or not
 }
 
 // files are those whose change calls for another attempt.
@@ -238,7 +240,7 @@ func (r *reloader) reload() error {
 		r.log.Error("configuration refused; the former one stays in force", zap.Error(err))
 		return err
 	}
-	if !reflect.DeepEqual(next.Admin, r.current.Admin) {
+	if now, then := next.Admin, r.current.Admin; !reflect.DeepEqual(listening(now), listening(then)) {
 		r.log.Warn("admin was changed; the admin listener itself changes only when the program starts anew", zap.String("listen", next.Admin.Listen))
 	}
 	r.use(next)
@@ -249,12 +251,27 @@ func (r *reloader) reload() error {
 // use notes that c is in force.
 func (r *reloader) use(c *config.Config) {
 	r.current = c
+	r.inForce.Store(c)
 	if r.kept == "" {
 		return
 	}
 	if err := c.Keep(r.kept); err != nil {
 		r.log.Warn("the configuration in force can't be kept for a start while the files on disk are wrong", zap.Error(err))
 	}
+}
+
+// listening is a setting of the admin listener without what a reload changes.
+func listening(a config.Admin) config.Admin {
+	a.Operators = nil
+	return a
+}
+
+// operators are who may use the admin listener, by the configuration in force.
+func (r *reloader) operators() []string {
+	if c := r.inForce.Load(); c != nil {
+		return c.Admin.Operators
+	}
+	return nil
 }
 
 // effective is the configuration in force.

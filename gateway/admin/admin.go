@@ -5,9 +5,11 @@ package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
@@ -34,6 +36,8 @@ type Options struct {
 	Reload func() error
 	// Upgrade has the program that is on disk now take over, within a time.
 	Upgrade func(limit time.Duration) (pid int, err error)
+	// Operators are those who may use a listener that asks for certificates, now.
+	Operators func() []string
 	// Inherited is a listener that was passed to the process, or nil.
 	Inherited func(network, address string) net.Listener
 	// Organizations is what is shown of the organizations, as JSON.
@@ -57,6 +61,7 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	hosts    []string
+	secure   bool // it speaks https, and asks for certificates
 }
 
 // Listen opens the admin listener that c asks for.
@@ -65,6 +70,10 @@ func Listen(c config.Admin, o Options) (*Server, error) {
 	network, address := "tcp", c.Listen
 	if path, ok := strings.CutPrefix(c.Listen, "unix:"); ok {
 		network, address = "unix", path
+	}
+	operators, err := operatorsTLS(c)
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
 	}
 	l, err := listen(network, address, o)
 	if err != nil {
@@ -82,8 +91,22 @@ func Listen(c config.Admin, o Options) (*Server, error) {
 		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		TLSConfig:         operators,
+		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // HTTP/1.1 is enough
+		ErrorLog:          quiet(o.Log),
 	}
+	s.secure = operators != nil
 	return s, nil
+}
+
+// quiet has what strangers do wrong in handshakes in the log of whoever looks for
+// it only.
+func quiet(l *zap.Logger) *log.Logger {
+	std, err := zap.NewStdLogAt(l.Named("admin"), zap.DebugLevel)
+	if err != nil { // of a level that does not exist
+		return nil
+	}
+	return std
 }
 
 func listen(network, address string, o Options) (net.Listener, error) {
@@ -140,7 +163,12 @@ func (s *Server) Retire() { s.http.SetKeepAlivesEnabled(false) }
 
 // Serve answers until Shutdown.
 func (s *Server) Serve() error {
-	err := s.http.Serve(s.listener)
+	var err error
+	if s.secure {
+		err = s.http.ServeTLS(s.listener, "", "")
+	} else {
+		err = s.http.Serve(s.listener)
+	}
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
@@ -279,7 +307,17 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			http.Error(w, "this name is not configured in admin.hosts", http.StatusMisdirectedRequest)
 			return
 		}
-		if o := r.Header.Get("Origin"); o != "" && o != "http://"+r.Host {
+		scheme := "http"
+		if s.secure {
+			scheme = "https"
+			if name := s.operator(r); name == "" {
+				http.Error(w, "your certificate is not one of admin.operators", http.StatusForbidden)
+				return
+			} else if r.Method != http.MethodGet && r.Method != http.MethodHead {
+				s.o.Log.Info("an operator acts", zap.String("operator", name), zap.String("path", r.URL.Path))
+			}
+		}
+		if o := r.Header.Get("Origin"); o != "" && o != scheme+"://"+r.Host {
 			http.Error(w, "requests from other origins are refused", http.StatusForbidden)
 			return
 		}
