@@ -34,6 +34,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		{"waf", func() (Func, error) { return c.WAF.Build(env) }},
 		{"headers", func() (Func, error) { return c.Headers.Build(env) }},
 		{"compress", func() (Func, error) { return buildCompress(c.Compress, env) }},
+		{"waf.responses", func() (Func, error) { return c.WAF.BuildResponses(env) }},
 		{"cache", func() (Func, error) { return c.Cache.Build(env) }},
 	} {
 		f, err := p.build()
