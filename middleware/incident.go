@@ -85,10 +85,17 @@ func (rec *Record) incident() *Incident {
 		i.Claimed = rec.Identity.Claimed
 	}
 	if d.By == "waf" {
-		matches := rec.InspectionMatches
+		matches := slices.Clone(rec.InspectionMatches[:min(len(rec.InspectionMatches), maxIncidentMatches)])
+		for k := range matches {
+			m := &matches[k]
+			m.Where, m.Part = Mask(m.Where), Mask(m.Part)
+			if strings.HasPrefix(m.Where, "RESPONSE") {
+				m.Part = "" // what the upstream should not have said
+			}
+		}
 		i.Inspection = &Inspection{
 			Mode: rec.InspectionMode, Score: rec.InspectionScore, Category: rec.InspectionCategory, Guard: rec.InspectionGuard,
-			Matches: slices.Clone(matches[:min(len(matches), maxIncidentMatches)]),
+			Matches: matches,
 		}
 	}
 	return i
