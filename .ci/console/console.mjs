@@ -38,7 +38,8 @@ try {
         for (const v of violations) complain(where, `${v.id}: ${v.help}: ${v.nodes.map((n) => `${n.target} ${n.failureSummary}`).slice(0, 3).join('; ')}`);
         if (flags.out) {
           mkdirSync(flags.out, { recursive: true });
-          await page.screenshot({ path: join(flags.out, `${name}-${lang}-${look}.png`), fullPage: true });
+          const long = await page.evaluate(() => document.documentElement.scrollHeight > 2600);
+          await page.screenshot({ path: join(flags.out, `${name}-${lang}-${look}.png`), fullPage: !long });
         }
       }
       await page.close();
