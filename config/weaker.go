@@ -138,7 +138,8 @@ var globalRules = map[string]rule{
 		}
 		return ""
 	},
-	"admin.hosts": added("the admin listener answers to more names"),
+	"admin.operators": added("more may operate the gateway"),
+	"admin.hosts":     added("the admin listener answers to more names"),
 	"admin.listen": func(_, new any) string {
 		if a, err := netip.ParseAddrPort(fmt.Sprint(new)); err == nil && !a.Addr().IsLoopback() {
 			return "the admin listener is not on a loopback address"

@@ -302,6 +302,9 @@ func (i *inspection) note(rec *Record, v waf.Verdict) {
 	rec.InspectionScore, rec.InspectionRules, rec.InspectionCategory = v.Score, v.Rules, v.Category
 	for _, m := range v.Matches {
 		m.Where, m.Part = Mask(m.Where), Mask(m.Part)
+		for k, where := range m.Also { // the verdict is this request's own
+			m.Also[k] = Mask(where)
+		}
 		rec.InspectionMatches = append(rec.InspectionMatches, m)
 	}
 }
