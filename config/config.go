@@ -200,12 +200,23 @@ type Limits struct {
 	MaxConnectionsPerIP int `yaml:"max_connections_per_ip"`
 }
 
-// Admin is the listener for operators; it must not be public.
+// Admin is the listener for operators: metrics, health, reload, and the pages of the console; it must not be public.
 type Admin struct {
-	// Listen is host:port, or unix:/path for a socket; default: 127.0.0.1:9180.
+	// Listen is host:port, or unix:/path for a socket; default: 127.0.0.1:9180. Anything but a loopback address or a socket needs tls and operators.
 	Listen string `yaml:"listen"`
 	// Hosts lists further names by which the listener may be called, against DNS rebinding; default: only its address and localhost.
 	Hosts []string `yaml:"hosts"`
+	// TLS has the listener speak https and ask for a certificate.
+	TLS *AdminTLS `yaml:"tls"`
+	// Operators lists who may use the listener, by their certificates: an e-mail address that stands in one, sha256:FINGERPRINT of one, or its common name. A reload puts a change in force at once. Required with tls.
+	Operators []string `yaml:"operators"`
+}
+
+// AdminTLS is how the admin listener proves itself and whom it believes.
+type AdminTLS struct {
+	certs.KeyPair `yaml:",inline"`
+	// CA is the PEM file with the authorities that issue operators' certificates. Required.
+	CA string `yaml:"ca"`
 }
 
 // Log is where a log goes.

@@ -161,6 +161,7 @@ func (t *tree) build() {
 		t.buildService(key, t.services[key], defaults)
 	}
 	t.checkUnused()
+	t.notePlaces()
 	if n, _, _ := t.errs.count(); n == 0 && len(t.services) == 0 {
 		t.warn(t.main.root, "no service is configured")
 	}

@@ -152,7 +152,8 @@ var globalRules = map[string]rule{
 		}
 		return ""
 	},
-	"admin.hosts": added("the admin listener answers to more names"),
+	"admin.operators": added("more may operate the gateway"),
+	"admin.hosts":     added("the admin listener answers to more names"),
 	"admin.listen": func(_, new any) string {
 		if a, err := netip.ParseAddrPort(fmt.Sprint(new)); err == nil && !a.Addr().IsLoopback() {
 			return "the admin listener is not on a loopback address"
@@ -335,6 +336,9 @@ func policyRules(was, is map[string]any) map[string]rule {
 		"waf.threshold": raised("inspection is lowered", 5),
 		"waf.exclude":   added("rules are left out"),
 		"waf.accept":    added("dangerous XML is let through"),
+		"waf.app":       because("inspection takes another application's requests for granted"),
+		"waf.tables":    added("SQL may read more tables"),
+		"waf.cyrillic":  because("escapes are read differently by inspection"),
 		"waf.body_over_limit": func(_, new any) string {
 			if new == "inspect_head" {
 				return "only the beginning of large bodies is inspected"

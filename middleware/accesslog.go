@@ -225,6 +225,7 @@ func (rec *Record) line(l *jsonLine, state *tls.ConnectionState, security bool) 
 		if rec.InspectionCategory != "" {
 			l.text("vazel.inspection.category", rec.InspectionCategory)
 		}
+		rec.inspectionFound(l)
 	}
 	if rec.Aborted != "" {
 		l.text("vazel.aborted", rec.Aborted)

@@ -144,6 +144,16 @@ func (e *Engines) crowded() map[string]float64 {
 	return full
 }
 
+// LimitsInUse is how much of each limit somebody has in use: rate limits, quotas
+// and bounds on concurrency.
+func (e *Engines) LimitsInUse() []limit.Usage {
+	all := e.Limits.Usages()
+	for name, ratio := range e.crowded() {
+		all = append(all, limit.Usage{Policy: name, Name: everybody, Ratio: ratio})
+	}
+	return all
+}
+
 // Inspection bounds the CPU time that inspection may use; 0 is the default.
 func (e *Engines) Inspection(perClient time.Duration, atOnce int) {
 	e.inspection.Set(perClient, atOnce)

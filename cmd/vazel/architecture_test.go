@@ -19,7 +19,7 @@ const module = "github.com/vazel-gateway/vazel/"
 // from lines below its own.
 var layers = [][]string{
 	{"cmd/vazel"},
-	{"gateway/admin"},
+	{"gateway/admin", "gateway/console"},
 	{"gateway"},
 	{"gateway/h1", "gateway/h2"},
 	{"config"},
@@ -49,7 +49,7 @@ var doors = map[string][]string{
 	"github.com/andybalholm/brotli":                           {"middleware"},
 	"github.com/klauspost/compress":                           {"middleware"},
 	"github.com/KimMachineGun/automemlimit":                   {"cmd/vazel"},
-	"github.com/prometheus/client_golang/prometheus/promhttp": {"gateway/admin"},
+	"github.com/prometheus/client_golang/prometheus/promhttp": {"gateway/admin", "gateway/console"},
 }
 
 func layerOf(pkg string) int {

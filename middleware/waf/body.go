@@ -101,7 +101,16 @@ func readBody(contentType string, b []byte, accept Accept, head bool) (*body, er
 	out := &body{kind: kindOf(contentType), plainSize: len(b), head: head}
 	var err error
 	switch out.kind {
-	case kindForm, kindOther:
+	case kindOther:
+		if isFile(contentType, b) {
+			break // what a form's files are: not for the rules
+		}
+		if strings.HasPrefix(strings.ToLower(strings.TrimSpace(contentType)), "text/csv") {
+			out.args, err = csvArguments(b)
+			break
+		}
+		fallthrough
+	case kindForm:
 		out.form = string(b)
 		if n := bytes.Count(b, []byte("&")) + 1; out.kind == kindForm && n > MaxArguments {
 			err = tooManyArguments(n)
@@ -187,18 +196,20 @@ func (b *body) fill(v plugintypes.TransactionVariables) {
 	set(v.RequestBodyProcessor(), string(b.kind))
 	switch b.kind {
 	case kindForm, kindOther:
+		if b.kind == kindOther && b.form == "" {
+			break // a file, or a table
+		}
 		set(v.RequestBodyProcessor(), string(kindForm))
 		set(v.RequestBody(), b.form)
 		set(v.RequestBodyLength(), strconv.Itoa(len(b.form)))
-	case kindXML:
-		for _, a := range b.attrs {
-			v.RequestXML().Add(apart("//@*"), a)
-		}
-		for _, t := range b.texts {
-			v.RequestXML().Add(apart("/*"), t)
-		}
 	case kindMultipart:
 		b.fillParts(v)
+	}
+	for _, a := range b.attrs {
+		v.RequestXML().Add(apart("//@*"), a)
+	}
+	for _, t := range b.texts { // also of XML that a value decoded to
+		v.RequestXML().Add(apart("/*"), t)
 	}
 	args := v.ArgsPost()
 	for _, a := range b.args {

@@ -27,6 +27,7 @@ type Request struct {
 	Organization       string
 	Accept             Accept
 	Exclude            *Exclusions
+	Profile            *Profile // nil: none
 }
 
 // Verdict is what the rules found.
@@ -154,6 +155,16 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	}
 	vars := tx.Variables()
 	unshare(vars.RequestHeaders(), vars.RequestCookies(), vars.ArgsGet())
+	if r.Profile != nil {
+		r.Profile.query(vars.ArgsGet())
+		r.Profile.exempt(tx)
+	}
+	if err := decodeInto(vars.ArgsGet(), false); err != nil {
+		return v, err
+	}
+	if err := decodeInto(vars.RequestCookies(), true); err != nil {
+		return v, err
+	}
 	r.Exclude.apply(tx, r.Path, r.Organization)
 	if r.Decoded { // the rule is there because others can't inspect it
 		tx.RemoveRuleTargetByID(codingRule, variables.RequestHeadersNames, "content-encoding", nil)
@@ -161,6 +172,12 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	var refusal error
 	if len(r.Body) > 0 {
 		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept, r.Head)
+		if r.Profile != nil && refusal == nil && !r.Head {
+			r.Profile.document(b, r.Body, tx)
+		}
+		if refusal == nil {
+			refusal = b.decode()
+		}
 	}
 	if k := kindOf(first(r.Header["Content-Type"])); k != kindOther {
 		set(vars.RequestBodyProcessor(), string(k))
