@@ -25,6 +25,8 @@ func (t *tree) checkInspection(n *yaml.Node, where string) {
 	if key, tables := get(n, "tables"); tables != nil && app != nil && app.Value != "ckan" {
 		t.bad(key, "", "waf.tables: only app: ckan has SQL")
 	}
+	_, over := get(n, "body_over_limit")
+	t.oneOf(over, "waf.body_over_limit", middleware.OverLimitWords()...)
 	_, responses := get(n, "responses")
 	t.oneOf(responses, "waf.responses", "off", "detect", "block")
 	own := map[int]bool{} // rules of the operator's own

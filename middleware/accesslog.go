@@ -119,7 +119,11 @@ func (rec *Record) refused() bool {
 		http.StatusMisdirectedRequest, http.StatusTooManyRequests:
 		return true
 	}
-	return rec.Denial.By == "waf"
+	switch rec.Denial.By {
+	case "waf", "scan", "content_types", "files", "operations", "openapi", "leaks":
+		return true
+	}
+	return false
 }
 
 // line writes the record with OpenTelemetry's names. Times are nanoseconds, as

@@ -45,6 +45,8 @@ type Metrics struct {
 	overflow   *prometheus.CounterVec
 	logDropped *prometheus.CounterVec
 
+	Live Live // of the routes
+
 	room         room
 	byRequest    *handles[requestKey, prometheus.Counter]
 	byRoute      *handles[routeKey, *routeHandles]
@@ -175,6 +177,7 @@ type routeKey struct {
 type routeHandles struct {
 	duration, size    prometheus.Observer
 	bytesIn, bytesOut prometheus.Counter
+	live              *routeLive
 }
 
 type orgKey struct{ organization, route, outcome string }
@@ -204,6 +207,7 @@ func (m *Metrics) newRoute(k routeKey) *routeHandles {
 	return &routeHandles{
 		duration: m.duration.WithLabelValues(k.route, class), size: m.responseSize.WithLabelValues(k.route),
 		bytesIn: m.requestBytes.WithLabelValues(k.route), bytesOut: m.responseBytes.WithLabelValues(k.route),
+		live: m.Live.of(k.route),
 	}
 }
 
@@ -233,6 +237,7 @@ func (m *Metrics) done(rec *Record) {
 	}
 	m.byRequest.get(requestKey{rec.Listener, route, MethodLabel(rec.Method), rec.Protocol, rec.Status}).Inc()
 	h := m.byRoute.get(routeKey{route, rec.Status / 100})
+	h.live.note(rec)
 	h.duration.Observe(rec.Duration.Seconds())
 	h.size.Observe(float64(rec.BytesOut))
 	if rec.BytesIn > 0 {

@@ -16,8 +16,9 @@ import (
 
 // ObserverOptions is what an Observer needs from the process.
 type ObserverOptions struct {
-	Metrics *Metrics
-	Log     *zap.Logger
+	Metrics   *Metrics
+	Log       *zap.Logger
+	Incidents *Incidents // remembers refused requests; nil for none
 }
 
 // Observer makes the Record of each request and reads it when the request is
@@ -25,6 +26,7 @@ type ObserverOptions struct {
 type Observer struct {
 	metrics *Metrics
 	log     *zap.Logger
+	refused *Incidents
 	in      atomic.Pointer[observed]
 	records sync.Pool // *Record
 	lines   sync.Pool // *jsonLine
@@ -40,7 +42,7 @@ type observed struct {
 
 // NewObserver makes an Observer that logs nothing and trusts nobody until Use.
 func NewObserver(o ObserverOptions) *Observer {
-	ob := &Observer{metrics: o.Metrics, log: o.Log}
+	ob := &Observer{metrics: o.Metrics, log: o.Log, refused: o.Incidents}
 	ob.records.New = func() any { return new(Record) }
 	ob.lines.New = func() any { return new(jsonLine) }
 	ob.in.Store(&observed{logs: &Logs{}})
@@ -175,6 +177,7 @@ func (o *Observer) end(w *response, r *http.Request, abort bool) {
 	// The logs of now, not those of the request's beginning: a reload in between
 	// may have closed those.
 	o.in.Load().logs.request(o, rec, r)
+	o.refused.note(rec)
 	for _, f := range rec.done {
 		f(rec)
 	}

@@ -1,10 +1,8 @@
 package middleware
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -40,6 +38,9 @@ type WAF struct {
 	// Cyrillic is auto (%uXXXX and \uXXXX of a Cyrillic letter are read as the letter, as services with UTF-8 do) or off, for a service that keeps only the low byte of such an escape, where м is <. With off, the rules take much Bulgarian text for code from paranoia 2 on. Default: auto.
 	Cyrillic string `yaml:"cyrillic"`
 
+	// BodyOverLimit says what becomes of bodies of more than 8MiB, which are not inspected whole: refuse (413 inspection_too_large), or inspect_head: the first 128KiB are inspected, and the rest streams to the upstream without being held. An attack behind these is not seen. Default: refuse.
+	BodyOverLimit string `yaml:"body_over_limit"`
+
 	// RulesText is what Rules holds, for Build reads no files.
 	RulesText string `yaml:"-"`
 }
@@ -67,6 +68,9 @@ func (Exclusion) ShortForm() string { return "rule" }
 
 // AcceptWords are what accept may list.
 func AcceptWords() []string { return []string{"doctype", "schema_location", "xinclude"} }
+
+// OverLimitWords are the values of body_over_limit.
+func OverLimitWords() []string { return []string{"refuse", "inspect_head"} }
 
 // settings are those of the rule set.
 func (p *WAF) settings() waf.Settings {
@@ -106,12 +110,16 @@ func (p *WAF) Build(env Env) (Func, error) {
 	if err != nil {
 		return nil, err
 	}
-	exclude, err := rules.Exclusions(p.exclusions())
+	left := p.exclusions()
+	if env.typesListed {
+		left = append(left, waf.Exclusion{Rule: waf.TypeRule})
+	}
+	exclude, err := rules.Exclusions(left)
 	if err != nil {
 		return nil, fmt.Errorf("exclude: %w", err)
 	}
 	i := &inspection{
-		rules: rules, exclude: exclude, manager: env.Engines.WAF, budget: env.Engines.inspection, buffers: env.Engines.Buffers, block: mode == "block", mode: mode, route: env.Route, log: env.Log,
+		rules: rules, exclude: exclude, manager: env.Engines.WAF, budget: env.Engines.inspection, buffers: env.Engines.Buffers, block: mode == "block", mode: mode, head: p.BodyOverLimit == "inspect_head", route: env.Route, log: env.Log,
 	}
 	if i.profile = waf.NewProfile(p.App, p.Tables); i.profile == nil && p.App != "" {
 		return nil, fmt.Errorf("app: %q is not one of %v", p.App, waf.Apps())
@@ -156,6 +164,7 @@ type inspection struct {
 	buffers *Buffers
 	budget  *inspectionBudget
 	block   bool
+	head    bool // inspect_head
 	mode    string
 	route   string
 	log     *zap.Logger
@@ -188,7 +197,7 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		i.buffers.refused.Inc()
 		err = errNoBuffer
 	} else if !body.skipped {
-		plain, err = waf.Plain(codings, plain)
+		plain, err = waf.Plain(codings, plain, body.head)
 	}
 	switch {
 	case body.skipped || err != nil:
@@ -212,7 +221,7 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 			header["Content-Length"] = []string{strconv.Itoa(len(body.bytes))}
 		}
 		v, err = i.rules.Inspect(&waf.Request{
-			Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header, Body: plain, Decoded: n > len(body.bytes),
+			Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header, Body: plain, Decoded: n > len(body.bytes), Head: body.head,
 			Organization: rec.Organization, Accept: i.accept, Exclude: i.exclude, Profile: i.profile,
 		}, func(used time.Duration) {
 			engine.end()
@@ -226,8 +235,11 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 	if i.refused(w, r, rec, v, err) {
 		return
 	}
-	if body.skipped {
+	switch {
+	case body.skipped:
 		i.manager.Observe(i.route, "skipped", i.rules, v)
+	case body.head:
+		i.manager.Truncated(i.route)
 	}
 	next.ServeHTTP(w, r)
 }
@@ -302,48 +314,9 @@ func (i *inspection) note(rec *Record, v waf.Verdict) {
 	rec.InspectionScore, rec.InspectionRules, rec.InspectionCategory = v.Score, v.Rules, v.Category
 	for _, m := range v.Matches {
 		m.Where, m.Part = Mask(m.Where), Mask(m.Part)
+		for k, where := range m.Also { // the verdict is this request's own
+			m.Also[k] = Mask(where)
+		}
 		rec.InspectionMatches = append(rec.InspectionMatches, m)
 	}
-}
-
-// held is a body that was read, to be inspected and then passed on.
-type heldBody struct {
-	bytes   []byte
-	skipped bool // detect mode: it is too large, or did not come whole
-}
-
-// body reads the request's body, and puts what was read back in its place. stop
-// reports that the request has been refused.
-func (i *inspection) body(w http.ResponseWriter, r *http.Request, held *lease) (out heldBody, stop bool) {
-	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
-		return out, false
-	}
-	b, over, err := held.read(r.Body, waf.MaxBody)
-	var refusal *BodyRefusal
-	switch {
-	case errors.As(err, &refusal) && !(refusal == errNoBuffer && !i.block):
-		Deny(w, r, refusal.Status, refusal.Denial) // of another policy, or for want of memory
-		return out, true
-	case err != nil && refusal == nil:
-		Deny(w, r, http.StatusBadRequest, Denial{By: "http", Reason: "bad_request", Detail: "the request body broke off", Close: true})
-		return out, true
-	case over && i.block:
-		i.manager.Observe(i.route, "error", i.rules, waf.Verdict{})
-		Deny(w, r, http.StatusRequestEntityTooLarge, Denial{By: "waf", Reason: "inspection_too_large", Close: true})
-		return out, true
-	case over || err != nil:
-		r.Body = replay{io.MultiReader(bytes.NewReader(b), r.Body), r.Body}
-		return heldBody{skipped: true}, false
-	}
-	r.Body = replay{bytes.NewReader(b), r.Body} // r is Observe's copy
-	if r.ContentLength < 0 && r.Trailer == nil {
-		r.ContentLength = int64(len(b))
-	}
-	return heldBody{bytes: b}, false
-}
-
-// replay reads what was inspected and closes the original.
-type replay struct {
-	io.Reader
-	io.Closer
 }

@@ -32,6 +32,7 @@ func commands() []command {
 		{"reload", "[-config PATH | -admin ADDRESS]", "make the running gateway read its configuration again", reloadCommand},
 		{"diff", "[-config PATH] [-against OTHER]", "say what a reload would change, and what would let more through", diffCommand},
 		{"explain", "METHOD URL [-as ORGANIZATION]", "say what would become of a request, and why", explainCommand},
+		{"incident", "ID [-log FILE] [-lang bg]", "say who was refused, by which rule and line, and what to change", incidentCommand},
 		{"test", "FILE...", "test a configuration with requests and what should become of them", testCommand},
 		{"upgrade", "[-config PATH | -admin ADDRESS]", "have the program that is on disk now take over from the running one", upgradeCommand},
 		{"fmt", "[-w] [-l] FILE...", "format configuration files", fmtCommand},

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 )
@@ -88,14 +89,16 @@ type body struct {
 	parts     []part   // of multipart
 	form      string   // what REQUEST_BODY holds
 	plainSize int      // bytes after decompression
+	head      bool     // more follows
 }
 
 type pair struct{ key, value string }
 
 // readBody reads b as what contentType says. What it returns holds, also with an
-// error, what could be read until then.
-func readBody(contentType string, b []byte, accept Accept) (*body, error) {
-	out := &body{kind: kindOf(contentType), plainSize: len(b)}
+// error, what could be read until then. head says that b is only the beginning of
+// a body, which ends anywhere; what stands before has to be in order all the same.
+func readBody(contentType string, b []byte, accept Accept, head bool) (*body, error) {
+	out := &body{kind: kindOf(contentType), plainSize: len(b), head: head}
 	var err error
 	switch out.kind {
 	case kindOther:
@@ -117,11 +120,24 @@ func readBody(contentType string, b []byte, accept Accept) (*body, error) {
 	case kindMultipart:
 		err = out.readMultipart(contentType, b)
 	case kindJSON:
-		out.args, err = jsonArguments(b)
+		out.args, err = jsonArguments(b, head)
 	case kindXML:
 		err = out.readXML(b, accept)
 	}
 	return out, err
+}
+
+// wholeRunes is b without a character that its end cuts off.
+func wholeRunes(b []byte) []byte {
+	for i := 1; i < utf8.UTFMax && i <= len(b); i++ {
+		if tail := b[len(b)-i:]; utf8.RuneStart(tail[0]) {
+			if !utf8.FullRune(tail) {
+				return b[:len(b)-i]
+			}
+			break
+		}
+	}
+	return b
 }
 
 func tooManyArguments(n int) *Refusal {

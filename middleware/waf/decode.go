@@ -175,7 +175,7 @@ func (d *decoder) note(name, text string) {
 
 // json notes the texts of a document.
 func (d *decoder) json(name, v string, depth int) bool {
-	pairs, err := jsonArguments([]byte(v))
+	pairs, err := jsonArguments([]byte(v), false)
 	if err != nil {
 		return false
 	}

@@ -23,6 +23,7 @@ type Request struct {
 	Header             map[string][]string
 	Body               []byte // without content coding
 	Decoded            bool   // Body had one
+	Head               bool   // Body is only the beginning of one
 	Organization       string
 	Accept             Accept
 	Exclude            *Exclusions
@@ -46,6 +47,9 @@ var ErrTimeout = errors.New("inspection took too long")
 // codingRule scores header fields that are not for clients, and among them the
 // content coding of a request.
 const codingRule = 920450
+
+// TypeRule scores bodies of other types than a short list of common ones.
+const TypeRule = 920420
 
 // maxKept is how many rules of one request are noted.
 const maxKept = 64
@@ -167,8 +171,8 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	}
 	var refusal error
 	if len(r.Body) > 0 {
-		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept)
-		if r.Profile != nil && refusal == nil {
+		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept, r.Head)
+		if r.Profile != nil && refusal == nil && !r.Head {
 			r.Profile.document(b, r.Body, tx)
 		}
 		if refusal == nil {

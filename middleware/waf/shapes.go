@@ -71,7 +71,7 @@ func document(v string) (texts []string, ok bool) {
 	if v == "" || v[0] != '{' && v[0] != '[' || len(v) > 1<<20 {
 		return nil, false
 	}
-	pairs, err := jsonArguments([]byte(v))
+	pairs, err := jsonArguments([]byte(v), false)
 	if err != nil {
 		return nil, false
 	}
