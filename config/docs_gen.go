@@ -258,7 +258,7 @@ var fieldDocs = map[string]string{
 	"middleware.WAF.Rules":                      "A file of further rules in SecLang, with ids from 1 to 99999. deny, drop and block refuse a request whatever its score; setvar may add to the score.",
 	"middleware.WAF.RulesText":                  "What Rules holds, for Build reads no files.",
 	"middleware.WAF.Screen":                     "auto (rules that can't match are found beforehand and not tried) or off, which costs several times the CPU and finds the same. Default: auto.",
-	"middleware.WAF.Tables":                     "Those that SQL of app: ckan may read besides the resources, which are named by UUIDs.",
+	"middleware.WAF.Tables":                     "Those that SQL of app: ckan may read besides the resources, which are named by UUIDs. Default: all but those of accounts and of the database itself.",
 	"middleware.WAF.Threshold":                  "The anomaly score from which a request is blocked; one critical rule scores 5. Default: 5.",
 	"proxy.Ejection.Duration":                   "How long a server stays out, times the number of its ejections; default: 10s.",
 	"proxy.Ejection.Failures":                   "The number of failed exchanges in a row that eject a server; default: 5.",

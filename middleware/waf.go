@@ -25,7 +25,7 @@ type WAF struct {
 	Exclude []Exclusion `yaml:"exclude"`
 	// App is what a service runs, one of ckan, geonetwork, mapserver and regix: what such an application is asked by its own rules is recognized by its structure, and only that is left out of the rules that it looks like an attack to. Default: none.
 	App string `yaml:"app"`
-	// Tables are those that SQL of app: ckan may read besides the resources, which are named by UUIDs.
+	// Tables are those that SQL of app: ckan may read besides the resources, which are named by UUIDs. Default: all but those of accounts and of the database itself.
 	Tables unit.List `yaml:"tables"`
 	// Rules is a file of further rules in SecLang, with ids from 1 to 99999. deny, drop and block refuse a request whatever its score; setvar may add to the score.
 	Rules string `yaml:"rules"`

@@ -54,42 +54,47 @@ func csvArguments(b []byte) (out []pair, err error) {
 			separator = s
 		}
 	}
-	row := 0
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\r\n")
-		for column := 0; line != ""; column++ {
-			var cell string
-			if cell, line = nextCell(line, separator); cell == "" {
-				continue
-			}
+	row, column := 0, 0
+	for text != "" {
+		var cell string
+		var last bool
+		if cell, text, last = nextCell(text, separator[0]); cell != "" {
 			if len(out) == maxJSONValues {
 				return out, &Refusal{http.StatusRequestEntityTooLarge, ReasonArguments, "more cells of a table than are inspected"}
 			}
 			out = append(out, pair{"csv." + strconv.Itoa(row) + "." + strconv.Itoa(column), cell})
 		}
-		row++
+		if column++; last {
+			row, column = row+1, 0
+		}
 	}
 	return out, nil
 }
 
-// nextCell cuts off the next cell of a line. A quoted one that goes on in the
-// next line ends with this one.
-func nextCell(line, separator string) (cell, rest string) {
-	if !strings.HasPrefix(line, `"`) {
-		cell, rest, _ = strings.Cut(line, separator)
-		return cell, rest
-	}
-	for i := 1; i < len(line); i++ {
-		if line[i] != '"' {
-			continue
-		}
-		if i+1 < len(line) && line[i+1] == '"' {
+// nextCell cuts off the next cell; last reports that its row ends with it. A
+// quotation that does not end goes on to the end of the table.
+func nextCell(text string, separator byte) (cell, rest string, last bool) {
+	quoted := ""
+	if text[0] == '"' {
+		i := 1
+		for ; i < len(text); i++ {
+			if text[i] != '"' {
+				continue
+			}
+			if i+1 == len(text) || text[i+1] != '"' {
+				break
+			}
 			i++
-			continue
 		}
-		cell = strings.ReplaceAll(line[1:i], `""`, `"`)
-		after, rest, _ := strings.Cut(line[i+1:], separator)
-		return cell + after, rest
+		quoted = strings.ReplaceAll(text[1:min(i, len(text))], `""`, `"`)
+		text = text[min(i+1, len(text)):]
 	}
-	return strings.ReplaceAll(line[1:], `""`, `"`), ""
+	i := strings.IndexAny(text, string(separator)+"\n")
+	if i < 0 {
+		return quoted + strings.TrimRight(text, "\r"), "", true
+	}
+	if text[i] == separator {
+		return quoted + text[:i], text[i+1:], false
+	}
+	return quoted + strings.TrimRight(text[:i], "\r"), text[i+1:], true
 }

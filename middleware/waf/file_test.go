@@ -30,8 +30,8 @@ func TestFileBodies(t *testing.T) {
 // TestCSVCells: the cells are what a spreadsheet shows.
 func TestCSVCells(t *testing.T) {
 	t.Parallel()
-	got, err := csvArguments([]byte("\ufeffa;b\r\n1;\"x;\"\"y\"\"\"\r\n;z\n\"open;\n"))
-	want := []pair{{"csv.0.0", "a"}, {"csv.0.1", "b"}, {"csv.1.0", "1"}, {"csv.1.1", `x;"y"`}, {"csv.2.1", "z"}, {"csv.3.0", "open;"}}
+	got, err := csvArguments([]byte("\ufeffa;b\r\n1;\"x;\"\"y\"\"\"\r\n;z\n\"two\nlines\";\n\"open;\n"))
+	want := []pair{{"csv.0.0", "a"}, {"csv.0.1", "b"}, {"csv.1.0", "1"}, {"csv.1.1", `x;"y"`}, {"csv.2.1", "z"}, {"csv.3.0", "two\nlines"}, {"csv.4.0", "open;\n"}}
 	if err != nil || !slices.Equal(got, want) {
 		t.Errorf("%q %v", got, err)
 	}

@@ -15,9 +15,8 @@ type structure struct {
 	elements map[string]map[string]bool
 	// others reports whether elements of a namespace that is not listed may stand
 	// in the document: features and questions have the services' own.
-	others func(space string) bool
-	// noOthers are places in which none of the others may stand.
-	filters bool
+	others  func(space string) bool
+	filters bool // elements without a namespace are those of filters
 }
 
 const (
@@ -75,9 +74,7 @@ var (
 			"http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-secext-1.0.xsd": anyElement, "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss-wssecurity-utility-1.0.xsd": anyElement,
 			"http://www.w3.org/2000/09/xmldsig#": anyElement, "http://www.w3.org/2005/08/addressing": anyElement, "http://schemas.microsoft.com/ws/2005/05/addressing/none": anyElement,
 		},
-		others: func(space string) bool {
-			return strings.HasPrefix(space, "http://egov.bg/") || strings.HasPrefix(space, "https://egov.bg/")
-		},
+		others: func(space string) bool { return isLink(space) || space == "" || strings.HasPrefix(space, "urn:") }, // each register has its own
 	}
 	// aFilter is what stands in a parameter.
 	aFilter = &structure{roots: set1("Filter"), elements: ogcElements(""), others: func(string) bool { return false }, filters: true}
@@ -98,10 +95,18 @@ var opaque = set1("BinarySecurityToken X509Certificate SignatureValue DigestValu
 func (s *structure) read(doc []byte) (attrs, texts []string, ok bool) {
 	d := xml.NewDecoder(bytes.NewReader(doc))
 	var open []xml.Name
+	var text strings.Builder // of an element, which comments and CDATA may divide
 	for {
 		t, err := d.Token()
 		if err == io.EOF {
 			return attrs, texts, len(open) == 0
+		}
+		switch t.(type) {
+		case xml.StartElement, xml.EndElement:
+			if v := strings.TrimSpace(text.String()); v != "" && len(open) > 0 {
+				texts = append(texts, textOf(open[len(open)-1].Local, v)...)
+			}
+			text.Reset()
 		}
 		if err != nil {
 			return nil, nil, false
@@ -120,12 +125,8 @@ func (s *structure) read(doc []byte) (attrs, texts []string, ok bool) {
 		case xml.EndElement:
 			open = open[:len(open)-1]
 		case xml.CharData:
-			v := strings.TrimSpace(string(t))
-			if v == "" || len(open) == 0 {
-				continue
-			}
-			texts = append(texts, textOf(open[len(open)-1].Local, v)...)
-		case xml.Directive, xml.Comment:
+			text.Write(t)
+		case xml.Directive:
 			return nil, nil, false
 		case xml.ProcInst:
 			if t.Target != "xml" {

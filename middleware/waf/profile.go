@@ -41,7 +41,8 @@ func namesOf(list ...string) *regexp.Regexp {
 }
 
 // NewProfile makes the profile of an application. tables are those that its SQL
-// may read besides the resources of open data, which are named by UUIDs.
+// may read besides the resources of open data, which are named by UUIDs; none
+// means all but those of accounts and of the database itself.
 func NewProfile(app string, tables []string) *Profile {
 	spatial := func() map[string]shape {
 		out := map[string]shape{
@@ -57,8 +58,13 @@ func NewProfile(app string, tables []string) *Profile {
 	switch app {
 	case "ckan":
 		allowed := func(name string) bool {
-			_, ok := uuids(name)
-			return ok || slices.ContainsFunc(tables, func(t string) bool { return strings.EqualFold(t, name) })
+			if _, ok := uuids(name); ok {
+				return true
+			}
+			if len(tables) == 0 {
+				return !sqlPrivate[strings.ToLower(name)]
+			}
+			return slices.ContainsFunc(tables, func(t string) bool { return strings.EqualFold(t, name) })
 		}
 		p := &Profile{shapes: map[string]shape{
 			"sql": func(v string) ([]string, bool) { return selects(v, allowed) },

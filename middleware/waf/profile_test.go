@@ -77,6 +77,9 @@ func TestProfilesFindAttacks(t *testing.T) {
 	}{
 		{"ckan", "a question", q("sql", `SELECT * FROM `+id+` WHERE a = 'б' AND CASE WHEN 1=1 THEN true END`), false},
 		{"ckan", "another table", q("sql", `SELECT usename, passwd FROM pg_shadow WHERE 1=1 UNION SELECT 1,2`), true},
+		{"ckan", "another table by name", q("sql", `SELECT email FROM "user" WHERE 1=1 OR 'a'='a'`), true},
+		{"regix", "SQL around a comment", doc(`<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body><a>x' or '1'='1' un<!-- -->ion sel<![CDATA[ect]]> password from users--</a></s:Body></s:Envelope>`), true},
+		{"", "SQL around a comment", doc(`<a>x' or<!-- --> '1'='1' un<!-- -->ion sel<![CDATA[ect]]> password from users--</a>`), true},
 		{"ckan", "sleep", q("sql", `SELECT pg_sleep(10) FROM `+id), true},
 		{"ckan", "two statements", q("sql", `SELECT * FROM `+id+`; DROP TABLE users--`), true},
 		{"ckan", "a script in a text", q("sql", `SELECT * FROM `+id+` WHERE a = '`+xss+`'`), true},

@@ -114,6 +114,8 @@ var (
 	// sqlForbidden do more than to read rows, or read what is not in a table.
 	sqlForbidden = set1("insert update delete drop alter create grant revoke copy execute exec call do into union intersect except table truncate vacuum set show explain begin commit rollback declare prepare lateral with returning information_schema current_user session_user current_role current_catalog current_schema user lock listen notify load values only tablesample for")
 	sqlFunctions = set1("count sum avg min max lower upper length char_length substring substr trim ltrim rtrim btrim replace concat concat_ws coalesce nullif greatest least round floor ceil ceiling abs trunc mod power sqrt extract date_trunc date_part to_char to_date to_number to_timestamp cast now age row_number rank dense_rank lag lead first_value last_value ntile string_agg array_agg percentile_cont stddev variance left right split_part initcap position")
+	// sqlPrivate are tables that are never asked for by those who want data.
+	sqlPrivate = set1("user users account accounts password passwords passwd session sessions token tokens api_token api_tokens secret secrets credentials apitoken dashboard system_info alembic_version sqlite_master sysobjects dual mysql")
 	// sqlBefore are words that a parenthesis follows which is no call.
 	sqlBefore = set1("in and or not on where from select by over as when then else case having exists any all some using join between like ilike is distinct filter group within")
 	sqlTypes  = set1("numeric decimal int integer bigint smallint text varchar char date timestamp timestamptz time interval float real double boolean bool json jsonb")
@@ -156,7 +158,7 @@ func selects(s string, allowed func(string) bool) (texts []string, ok bool) {
 				i += 2
 				t = at(i)
 			}
-			if t.kind != tokenWord && t.kind != tokenName || !allowed(t.text) || at(i+1) == (token{tokenSign, "."}) || at(i+1) == (token{tokenSign, "("}) {
+			if t.kind != tokenWord && t.kind != tokenName || !allowed(t.text) || strings.HasPrefix(strings.ToLower(t.text), "pg_") || strings.EqualFold(t.text, "information_schema") || at(i+1) == (token{tokenSign, "."}) || at(i+1) == (token{tokenSign, "("}) {
 				return nil, false
 			}
 			f.expect, seen = false, true

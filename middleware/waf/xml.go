@@ -39,6 +39,7 @@ func (b *body) readXML(doc []byte, accept Accept) error {
 	d := xml.NewDecoder(bytes.NewReader(doc))
 	d.CharsetReader = func(string, io.Reader) (io.Reader, error) { return nil, errXMLEncoding }
 	depth, roots := 0, 0
+	var text []byte // of an element, which comments and CDATA may divide
 	for {
 		read := d.InputOffset()
 		t, err := d.Token()
@@ -47,6 +48,13 @@ func (b *body) readXML(doc []byte, accept Accept) error {
 		}
 		if err == io.EOF || err != nil && b.head && d.InputOffset() >= int64(len(doc)) { // there, it is cut off
 			break
+		}
+		switch t.(type) {
+		case xml.StartElement, xml.EndElement:
+			if s := bytes.TrimSpace(text); len(s) > 0 && depth > 0 {
+				b.texts = append(b.texts, string(s))
+			}
+			text = text[:0]
 		}
 		if err != nil {
 			if errors.Is(err, errXMLEncoding) || strings.Contains(err.Error(), errXMLEncoding.Error()) {
@@ -81,8 +89,8 @@ func (b *body) readXML(doc []byte, accept Accept) error {
 				if depth == 0 && s != "\ufeff" {
 					return badBody(ReasonXML, "text outside of the root element")
 				}
-				b.texts = append(b.texts, s)
 			}
+			text = append(text, t...)
 		case xml.Directive:
 			if !accept.Doctype {
 				return badBody(ReasonXMLUnsafe, "a document type declaration")
