@@ -23,10 +23,13 @@ func (rec *Record) inspectionFound(l *jsonLine) {
 	}
 	var places []string
 	for _, m := range rec.InspectionMatches {
-		if len(places) == maxPlaces {
+		if len(places) >= maxPlaces {
 			break
 		}
 		places = append(places, strconv.Itoa(m.Rule)+" "+m.Where)
+		for _, where := range m.Also {
+			places = append(places, strconv.Itoa(m.Rule)+" "+where)
+		}
 	}
 	if b, err := json.Marshal(places); err == nil {
 		l.name("vazel.inspection.matches")

@@ -36,7 +36,7 @@ var readCatalog = sync.OnceValue(func() catalog {
 				id, _ := strconv.Atoi(m[1])
 				c.ids[id] = true
 				if m := message.FindStringSubmatch(d.text); m != nil {
-					c.messages[id] = m[1]
+					c.messages[id] = strings.Clone(m[1]) // not the whole file
 				}
 				if m := severity.FindStringSubmatch(d.text); m != nil {
 					c.scores[id] = points[m[1]]

@@ -265,7 +265,7 @@ func (t *Tuner) judge(r *Report, scanners map[string]bool) {
 			continue
 		}
 		g.propose(scanners)
-		g.YAML = yamlOf(g.Exclusion)
+		g.YAML = g.Exclusion.YAML()
 		for _, e := range g.entries {
 			if t.passes(e, g.Route, g.Exclusion) {
 				g.Passes++

@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -15,8 +16,9 @@ type shape func(v string) (texts []string, ok bool)
 
 // pattern is a shape without texts in it.
 func pattern(expression string) shape {
-	re := regexp.MustCompile("^(?:" + expression + ")$")
-	return func(v string) ([]string, bool) { return nil, len(v) <= 4096 && re.MatchString(v) }
+	// Classes of all letters are large: only what is used is compiled.
+	re := sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile("^(?:" + expression + ")$") })
+	return func(v string) ([]string, bool) { return nil, len(v) <= 4096 && re().MatchString(v) }
 }
 
 // first1 is the first shape that a value has.

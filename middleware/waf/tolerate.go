@@ -55,7 +55,7 @@ var tolerancePatterns = sync.OnceValue(func() map[string]func(string) string {
 				}
 				end++
 			}
-			out[strings.ReplaceAll(rest[:end], `\"`, `"`)] = without
+			out[strings.Clone(strings.ReplaceAll(rest[:end], `\"`, `"`))] = without // not the whole file
 		}
 	}
 	return out

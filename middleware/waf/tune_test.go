@@ -109,7 +109,7 @@ waf:
 # route registry/api
 waf:
   exclude:
-    - {rule: 942360, paths: ["/api"], organizations: ["nra", "sofia"], parameter: "json.items.*.query"}
+    - {rule: 942360, paths: ["/api"], organizations: ["nra","sofia"], parameter: "json.items.*.query"}
 `
 	if got := r.YAML(); got != want {
 		t.Errorf("%s\nwant\n%s", got, want)
@@ -140,7 +140,7 @@ func TestTunePlaces(t *testing.T) {
 	} {
 		x := &Exclusion{Rule: 1}
 		x.narrow(part)
-		if got := yamlOf(x); got != want {
+		if got := x.YAML(); got != want {
 			t.Errorf("%q: %s, want %s", part, got, want)
 		}
 	}

@@ -1,36 +1,10 @@
 package waf
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
 )
-
-// yamlOf writes an exclusion as it stands in waf.exclude. Strings are JSON's,
-// which are YAML's as well.
-func yamlOf(x *Exclusion) string {
-	var parts []string
-	list := func(key string, values []string) {
-		if len(values) > 0 {
-			b, _ := json.Marshal(values)
-			parts = append(parts, key+": "+strings.ReplaceAll(string(b), `","`, `", "`))
-		}
-	}
-	text := func(key, value string) {
-		if value != "" {
-			b, _ := json.Marshal(value)
-			parts = append(parts, key+": "+string(b))
-		}
-	}
-	parts = append(parts, fmt.Sprintf("rule: %d", x.Rule))
-	list("paths", x.Paths)
-	list("organizations", x.Organizations)
-	text("parameter", x.Parameter)
-	text("header", x.Header)
-	text("cookie", x.Cookie)
-	return "{" + strings.Join(parts, ", ") + "}"
-}
 
 // WriteText writes the report for people.
 func (r *Report) WriteText(out io.Writer) {

@@ -44,7 +44,7 @@ func (b *body) readXML(doc []byte, accept Accept) error {
 		read := d.InputOffset()
 		t, err := d.Token()
 		if err != nil && b.head && read < int64(len(doc)) {
-			b.texts = append(b.texts, string(doc[read:])) // of the token that is cut off
+			text = append(text, doc[read:]...) // of the token that is cut off
 		}
 		if err == io.EOF || err != nil && b.head && d.InputOffset() >= int64(len(doc)) { // there, it is cut off
 			break
@@ -99,6 +99,9 @@ func (b *body) readXML(doc []byte, accept Accept) error {
 		if len(b.attrs)+len(b.texts) > maxXMLValues {
 			return &Refusal{http.StatusRequestEntityTooLarge, ReasonArguments, "more XML values than are inspected"}
 		}
+	}
+	if s := bytes.TrimSpace(text); len(s) > 0 && b.head {
+		b.texts = append(b.texts, string(s))
 	}
 	if roots == 0 {
 		return badBody(ReasonXML, "no root element")
