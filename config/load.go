@@ -390,6 +390,9 @@ func (t *tree) fill() {
 	if l.BufferMemory == 0 {
 		l.BufferMemory = 256 << 20
 	}
+	if l.SpoolDisk == 0 {
+		l.SpoolDisk = 1 << 30
+	}
 	num(&l.MaxInFlight, 10000)
 	num(&l.MaxRequests, 1_000_000)
 	num(&l.MaxConnections, 20000)

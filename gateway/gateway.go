@@ -149,6 +149,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	former := g.snapshot.Load()
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
 	g.engines.Buffers.SetMost(int64(c.Limits.BufferMemory))
+	g.engines.Spool.SetMost(int64(c.Limits.SpoolDisk))
 	g.engines.Inspection(time.Duration(c.Limits.InspectionTime), c.Limits.InspectionAtOnce)
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
 	g.metrics.fit(c)

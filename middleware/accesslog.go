@@ -119,7 +119,11 @@ func (rec *Record) refused() bool {
 		http.StatusMisdirectedRequest, http.StatusTooManyRequests:
 		return true
 	}
-	return rec.Denial.By == "waf"
+	switch rec.Denial.By {
+	case "waf", "scan", "content_types", "files", "operations", "openapi", "leaks":
+		return true
+	}
+	return false
 }
 
 // line writes the record with OpenTelemetry's names. Times are nanoseconds, as
@@ -221,6 +225,7 @@ func (rec *Record) line(l *jsonLine, state *tls.ConnectionState, security bool) 
 		if rec.InspectionCategory != "" {
 			l.text("vazel.inspection.category", rec.InspectionCategory)
 		}
+		rec.inspectionFound(l)
 	}
 	if rec.Aborted != "" {
 		l.text("vazel.aborted", rec.Aborted)

@@ -20,8 +20,14 @@ type Query struct {
 // Has reports whether a parameter has a value, without regard to letter case; "*"
 // is any.
 func (q *Query) Has(name, want string) bool {
+	values := q.All(name)
+	return want == "*" && len(values) > 0 || slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, want) })
+}
+
+// All lists the values of a parameter.
+func (q *Query) All(name string) []string {
 	if q.Raw == "" {
-		return false
+		return nil
 	}
 	if !q.parsed {
 		q.parsed = true
@@ -32,8 +38,7 @@ func (q *Query) Has(name, want string) bool {
 			q.values[k] = append(q.values[k], v)
 		}
 	}
-	values := q.values[strings.ToLower(name)]
-	return want == "*" && len(values) > 0 || slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, want) })
+	return q.values[strings.ToLower(name)]
 }
 
 // unescapeQuery decodes as much of s as can be decoded.
