@@ -53,6 +53,7 @@ type Inspection struct {
 	Category string      `json:"category,omitempty"`
 	Guard    string      `json:"guard,omitempty"`
 	Matches  []waf.Match `json:"matches,omitempty"`
+	More     int         `json:"more_matches,omitempty"` // that are not kept
 }
 
 // Deciding is a line of the configuration.
@@ -69,6 +70,7 @@ const (
 	maxIncidentPath    = 256
 	maxIncidentDetail  = 256
 	maxIncidentMatches = 8
+	maxIncidentMessage = 160 // of a rule, which may quote what it matched
 )
 
 // incident copies what is told of a refused request.
@@ -78,7 +80,7 @@ func (rec *Record) incident() *Incident {
 		ID: rec.ID, Time: rec.Start.UTC().Round(0), Status: rec.Status, By: d.By, Reason: d.Reason, Policy: d.Policy,
 		Detail: clippedText(Mask(d.Detail), maxIncidentDetail), Listener: rec.Listener, Protocol: rec.Protocol,
 		Organization: rec.Organization, OrgName: rec.OrgName, Network: network(rec.Client),
-		Method: clippedText(logMethod(rec.Method), 16), Host: rec.Host, Path: clippedText(Mask(rec.Path), maxIncidentPath), Service: rec.Service, Route: rec.Route,
+		Method: clippedText(logMethod(rec.Method), 16), Host: own(rec.Host), Path: clippedText(Mask(rec.Path), maxIncidentPath), Service: rec.Service, Route: rec.Route,
 		Upstream: rec.UpstreamServer, Error: rec.UpstreamError,
 	}
 	if rec.Organization == "" {
@@ -88,14 +90,18 @@ func (rec *Record) incident() *Incident {
 		matches := slices.Clone(rec.InspectionMatches[:min(len(rec.InspectionMatches), maxIncidentMatches)])
 		for k := range matches {
 			m := &matches[k]
-			m.Where, m.Part = Mask(m.Where), Mask(m.Part)
+			m.Where, m.Part, m.Message = own(Mask(m.Where)), own(Mask(m.Part)), clippedText(Mask(m.Message), maxIncidentMessage)
+			m.Also = slices.Clone(m.Also)
+			for n, where := range m.Also {
+				m.Also[n] = own(Mask(where))
+			}
 			if strings.HasPrefix(m.Where, "RESPONSE") {
 				m.Part = "" // what the upstream should not have said
 			}
 		}
 		i.Inspection = &Inspection{
 			Mode: rec.InspectionMode, Score: rec.InspectionScore, Category: rec.InspectionCategory, Guard: rec.InspectionGuard,
-			Matches: matches,
+			Matches: matches, More: len(rec.InspectionMatches) - len(matches),
 		}
 	}
 	return i
@@ -123,7 +129,7 @@ type Incidents struct {
 }
 
 // maxIncidents is how many refusals of each of the two are remembered: together
-// some 2 MiB, and 12 MiB if clients make each as large as they can.
+// some 4 MiB, and 30 MiB if clients make each as large as they can.
 const maxIncidents = 2048
 
 // ring holds the newest of what was put into it.
@@ -190,10 +196,14 @@ func (l *Incidents) List(want func(*Incident) bool, most int) []*Incident {
 	return all[:min(len(all), most)]
 }
 
-// clippedText bounds a text without breaking a character.
+// own is a copy of a text, which may be a part of a body: the body is not to be
+// kept with it.
+func own(s string) string { return strings.Clone(s) }
+
+// clippedText is a copy of a text, bounded without breaking a character.
 func clippedText(s string, most int) string {
 	if len(s) <= most {
-		return s
+		return own(s)
 	}
 	return strings.ToValidUTF8(s[:most], "") + "…"
 }

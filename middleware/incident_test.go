@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -114,5 +115,31 @@ func TestAdvice(t *testing.T) {
 				t.Errorf("rule %d has no words", id)
 			}
 		}
+	}
+}
+
+// TestIncidentKeepsNoBody: a few words of a body don't keep the body in memory.
+func TestIncidentKeepsNoBody(t *testing.T) {
+	l := NewIncidents(nil)
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for n := range 100 {
+		body := strings.Repeat("x", 1<<20)
+		rec := refusedBy(fmt.Sprint(n), "nra", time.Now())
+		rec.Host, rec.Path, rec.Method = body[:9], body[:100], body[:5]
+		rec.Denial = &Denial{By: "waf", Reason: "inspection_blocked", Detail: body[:50]}
+		rec.InspectionMatches = []waf.Match{{Where: body[:20], Part: body[:80], Message: body[:10], Also: []string{body[:7]}}}
+		l.note(rec)
+	}
+	if now := heap(); now > before+10<<20 {
+		t.Errorf("100 incidents keep %d bytes", now-before)
+	}
+	if got := l.List(nil, 1000); len(got) != 100 {
+		t.Errorf("%d incidents", len(got))
 	}
 }

@@ -16,7 +16,9 @@ type routeLive struct {
 func (l *routeLive) note(rec *Record) {
 	l.requests.Add(1)
 	l.nanos.Add(uint64(max(0, rec.Duration)))
-	l.last.Store(rec.Start.Unix())
+	if now := rec.Start.Unix(); l.last.Load() != now { // storing is dearer
+		l.last.Store(now)
+	}
 	switch {
 	case rec.Status >= 500 || rec.Aborted == "gateway":
 		l.failed.Add(1)

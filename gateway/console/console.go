@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/vazel-gateway/vazel/certs"
@@ -46,15 +47,17 @@ type Source interface {
 type Console struct {
 	source    Source
 	mux       *http.ServeMux
-	templates map[string]*template.Template // by language and page: bg/services
+	templates map[string]func() *template.Template // by language and page: bg/services
 }
 
 // New makes the console.
 func New(s Source) *Console {
-	c := &Console{source: s, mux: http.NewServeMux(), templates: map[string]*template.Template{}}
+	c := &Console{source: s, mux: http.NewServeMux(), templates: map[string]func() *template.Template{}}
 	for _, lang := range []string{english, bulgarian} {
 		for _, p := range c.all() {
-			c.templates[lang+"/"+p.name] = template.Must(template.New("layout.html").Funcs(functions(lang)).ParseFS(pages, "pages/layout.html", "pages/"+p.name+".html"))
+			c.templates[lang+"/"+p.name] = sync.OnceValue(func() *template.Template { // most nodes show few pages
+				return template.Must(template.New("layout.html").Funcs(functions(lang)).ParseFS(pages, "pages/layout.html", "pages/"+p.name+".html"))
+			})
 		}
 	}
 	for _, p := range c.all() {
@@ -144,7 +147,7 @@ func (c *Console) serve(w http.ResponseWriter, r *http.Request, p page) {
 	}
 	v.Content = p.fill(v)
 	var b bytes.Buffer
-	if err := c.templates[v.Lang+"/"+p.name].Execute(&b, v); err != nil {
+	if err := c.templates[v.Lang+"/"+p.name]().Execute(&b, v); err != nil {
 		http.Error(w, fmt.Sprintf("the page can't be made: %v", err), http.StatusInternalServerError)
 		return
 	}

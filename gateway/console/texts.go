@@ -79,5 +79,5 @@ var inBulgarian = map[string]string{
 	"What to change": "Какво да се промени", "Paste this into the service or route, beside what stands under exclude already:": "Поставете това в услугата или маршрута, при вече изброеното в exclude:",
 	"Other refusals": "Други откази", "of this organization": "на тази организация", "of this service": "на тази услуга", "for this reason": "по тази причина", "Upstream": "Сървър",
 	"How to get a number": "Откъде идва номерът", "Every refusal carries one: on its page, as incident_id in problem documents, in OGC exceptions and SOAP faults, and as event.id in the logs.": "Всеки отказ носи номер: на страницата си, като incident_id в документите с проблем, в изключенията по OGC и грешките по SOAP, и като event.id в журналите.",
-	"in force then: configuration %s": "тогава в сила: конфигурация %s", "These lines matter too": "Тези редове също имат значение",
+	"in force then: configuration %s": "тогава в сила: конфигурация %s", "and %d more, for which another exclusion may be needed": "и още %d, за които може да е нужно друго изключение",
 }
