@@ -38,8 +38,10 @@ type File struct {
 	Store *store.Settings `yaml:"store"`
 	// Admin is the listener for metrics, health and status. A change needs a restart.
 	Admin Admin `yaml:"admin"`
-	// AccessLog is where requests are logged.
-	AccessLog Log `yaml:"access_log"`
+	// AccessLog is where every request is logged.
+	AccessLog middleware.RequestLog `yaml:"access_log"`
+	// SecurityLog is where requests are logged once more that were refused for who sent them, where they went or how they were made, inspection and client certificates included.
+	SecurityLog middleware.RequestLog `yaml:"security_log"`
 	// AuditLog is where audit records are written.
 	AuditLog Log `yaml:"audit_log"`
 	// Delegate lets drop-in files of a pattern define only some services.

@@ -23,11 +23,12 @@ var enums = map[string][]string{
 	"http1": {"strict", "standard"},
 	"mtls":  {"off", "optional", "required"}, "balance": {"round_robin", "least_connections"},
 	"priority": {"high", "normal", "low"}, "errors": {"auto", "problem", "html", "ogc", "soap"}, "frame": {"sameorigin", "deny", "off"}, "content_type": {"nosniff", "off"},
-	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "format": {"json"}, "redirect": {"https"}, "on_store_failure": {"local", "open", "closed"}, "withdrawal": {"finish", "cut"}, "on_stale": {addresses.Keep, addresses.Closed}, "on_missing": {addresses.Closed, addresses.Open},
+	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "redirect": {"https"}, "on_store_failure": {"local", "open", "closed"}, "withdrawal": {"finish", "cut"}, "on_stale": {addresses.Keep, addresses.Closed}, "on_missing": {addresses.Closed, addresses.Open},
 }
 
 // fieldEnums lists those of keys that mean different things in different places.
 var fieldEnums = map[string][]string{
+	"config.Log.Format": {"json"}, "middleware.RequestLog.Format": {middleware.FormatJSON, middleware.FormatECS, middleware.FormatOCSF, middleware.FormatCEF}, "middleware.RequestLog.Addresses": {middleware.AddressesTruncated, middleware.AddressesFull},
 	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.WAF.Screen": {"auto", "off"}, "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
 	"middleware.Quota.Per": middleware.QuotaPers(), "middleware.Bandwidth.Per": middleware.BandwidthPers(), "middleware.RateLimit.Mode": middleware.LimitModes(), "middleware.Quota.Mode": middleware.LimitModes(),
 	"certs.Organization.EKU": {"client", "any"}, "certs.TLS.Profile": certs.Profiles(),

@@ -97,7 +97,7 @@ func newGateway(o Options) (*Gateway, error) {
 	}); err != nil {
 		return nil, err
 	}
-	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log})
+	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log, Version: o.Version})
 	g.networks = addresses.NewManager(addresses.Options{Log: o.Log.Named("addresses"), Registerer: o.Registerer, StateDir: o.StateDir, Changed: g.networksChanged})
 	g.conns = newConnections(g.metrics.requests)
 	g.certs.OnTrustChange(g.trustChanged)
@@ -127,7 +127,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 		return fmt.Errorf("store: %w", err)
 	}
 	g.networks.Prepare(next.addresses)
-	logs, err := g.observer.OpenLogs(c.AccessLog.Output)
+	logs, err := g.observer.Open(middleware.LogOutputs{Access: c.AccessLog, Security: c.SecurityLog})
 	if err != nil {
 		return err
 	}

@@ -44,6 +44,7 @@ type Metrics struct {
 	panics     *prometheus.CounterVec
 	overflow   *prometheus.CounterVec
 	logDropped *prometheus.CounterVec
+	logUp      *prometheus.GaugeVec
 
 	room         room
 	byRequest    *handles[requestKey, prometheus.Counter]
@@ -132,6 +133,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		panics:     counter("vazel_panics_total", "Panics that were caught.", "component"),
 		overflow:   counter("vazel_metric_overflow_total", "Observations counted under _overflow because a metric has too many series.", "metric"),
 		logDropped: counter("vazel_log_records_dropped_total", "Log lines lost because a sink was too slow or failed.", "sink"),
+		logUp:      gauge("vazel_log_sink_up", "1 if there is a connection to the syslog receiver of a log.", "sink"),
 	}
 	m.byRequest = newHandles(m, "vazel_http_requests_total", 1, requestKey{overflowed, overflowed, overflowed, overflowed, -1}, func(k requestKey) prometheus.Counter {
 		return m.requests.WithLabelValues(k.listener, k.route, k.method, codeLabel(k.code), k.protocol)

@@ -18,6 +18,7 @@ import (
 type ObserverOptions struct {
 	Metrics *Metrics
 	Log     *zap.Logger
+	Version string // of the program, for logs
 }
 
 // Observer makes the Record of each request and reads it when the request is
@@ -25,6 +26,7 @@ type ObserverOptions struct {
 type Observer struct {
 	metrics *Metrics
 	log     *zap.Logger
+	version string
 	in      atomic.Pointer[observed]
 	records sync.Pool // *Record
 	lines   sync.Pool // *jsonLine
@@ -40,7 +42,7 @@ type observed struct {
 
 // NewObserver makes an Observer that logs nothing and trusts nobody until Use.
 func NewObserver(o ObserverOptions) *Observer {
-	ob := &Observer{metrics: o.Metrics, log: o.Log}
+	ob := &Observer{metrics: o.Metrics, log: o.Log, version: o.Version}
 	ob.records.New = func() any { return new(Record) }
 	ob.lines.New = func() any { return new(jsonLine) }
 	ob.in.Store(&observed{logs: &Logs{}})
