@@ -6,6 +6,9 @@ import "strconv"
 // lines follow.
 const ocsfVersion = "1.2.0"
 
+// ocsfOther is the activity of methods that the class does not know.
+const ocsfOther = 99
+
 // OCSF's words for decisions and severities.
 const (
 	ocsfAllowed, ocsfDenied           = 1, 2      // action_id
@@ -55,6 +58,9 @@ func (e *logEntry) ocsf(l *jsonLine) {
 		e.ocsfTLS(l)
 	}
 	l.object("unmapped")
+	if activity == ocsfOther {
+		l.text("http_method", e.method)
+	}
 	l.text("trace_id", rec.TraceID)
 	l.text("span_id", rec.SpanID)
 	l.text("listener", rec.Listener)
@@ -128,7 +134,9 @@ func (e *logEntry) ocsfExchange(l *jsonLine) {
 	l.close()
 	l.object("http_request")
 	l.text("uid", rec.ID)
-	l.text("http_method", e.method)
+	if activity, _ := ocsfActivity(rec.Method); activity != ocsfOther { // the class knows no other methods
+		l.text("http_method", e.method)
+	}
 	l.text("version", protocolVersion(rec.Protocol))
 	l.int("length", rec.BytesIn)
 	l.object("url")
@@ -188,7 +196,7 @@ func ocsfActivity(method string) (int, string) {
 	case "TRACE":
 		return 8, "Trace"
 	}
-	return 99, "Other"
+	return ocsfOther, "Other"
 }
 
 // ocsfSeverity says how much a line matters.

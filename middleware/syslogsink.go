@@ -18,6 +18,7 @@ const (
 	syslogConnect = 10 * time.Second // for a connection with its handshake
 	syslogWrite   = 10 * time.Second // until a receiver that takes nothing counts as dead
 	syslogFirst   = 250 * time.Millisecond
+	syslogEnd     = 4 * time.Second  // for what waits at the end; less than a sink is given (logCloseTime)
 	syslogLast    = 30 * time.Second // longest time between two attempts to connect
 )
 
@@ -56,7 +57,7 @@ func (s *syslogSink) follow() {
 	go func() { // what is left at the end has little time
 		select {
 		case <-s.quit:
-			t := time.NewTimer(logCloseTime)
+			t := time.NewTimer(syslogEnd)
 			defer t.Stop()
 			select {
 			case <-t.C:
@@ -148,6 +149,7 @@ func (s *syslogSink) reach(ctx context.Context) bool {
 		return false
 	}
 	s.conn = &syslogConn{Conn: c}
+	context.AfterFunc(ctx, func() { c.(*tls.Conn).NetConn().Close() }) // ends a write that stands still
 	s.up.Set(1)
 	if s.told {
 		s.log.Info("the syslog receiver can be reached again", zap.String("log", s.name), zap.String("receiver", s.address))
