@@ -108,6 +108,7 @@ func (t *tree) checkMain() {
 	}
 	t.checkLogFile(audit, &c.AuditLog.Output)
 	t.checkOneLog(root)
+	t.checkTracing(root)
 	_, delegate := get(root, "delegate")
 	pairs(delegate, func(k, v *yaml.Node) {
 		if _, o := get(v, "owner"); o == nil {

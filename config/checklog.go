@@ -3,6 +3,7 @@ package config
 import (
 	"os"
 	"path/filepath"
+	"strings"
 
 	"go.yaml.in/yaml/v4"
 
@@ -81,5 +82,34 @@ func (t *tree) checkOneLog(root *yaml.Node) {
 			t.problem(orNode(o, n), "%s.output is the file of %s; each log needs a file of its own", l.key, former)
 		}
 		of[l.output] = l.key
+	}
+}
+
+// checkTracing checks where spans go.
+func (t *tree) checkTracing(root *yaml.Node) {
+	s := t.config.Tracing
+	if s == nil {
+		return
+	}
+	_, n := get(root, "tracing")
+	before := len(t.errs.Problems)
+	_, tls := get(n, "tls")
+	t.checkClientTLS(tls, s.TLS)
+	_, headers := get(n, "headers")
+	for name, value := range s.Headers {
+		_, at := get(headers, name)
+		t.secret(at, &value)
+		s.Headers[name] = value
+	}
+	if len(t.errs.Problems) > before {
+		return
+	}
+	if err := s.Problem(); err != nil {
+		_, o := get(n, "otlp")
+		t.problem(orNode(o, n), "tracing: %v", err)
+		return
+	}
+	if host, ok := strings.CutPrefix(s.OTLP, "http://"); ok && remote(host) {
+		t.warn(n, "tracing.otlp is http; what it says of requests goes over the network in the clear")
 	}
 }

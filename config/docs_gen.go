@@ -99,6 +99,7 @@ var fieldDocs = map[string]string{
 	"config.File.Services":                      "What is called.",
 	"config.File.Store":                         "The Redis or Valkey server over which several gateways share the limits of organizations and services, and certificates from ACME; default: none, each gateway counts for itself.",
 	"config.File.TLS":                           "What the listeners offer.",
+	"config.File.Tracing":                       "Sends OpenTelemetry spans of some requests to a collector; default: none. Requests carry a W3C trace context (traceparent) to services either way.",
 	"config.File.TrustedProxies":                "Lists the networks whose PROXY protocol and X-Forwarded-For headers are believed; default: none.",
 	"config.File.Version":                       "The version of the configuration language: 1. Required in the main file.",
 	"config.Limits.BodyTimeout":                 "How long a request body may stand still; default: 30s.",
@@ -280,4 +281,8 @@ var fieldDocs = map[string]string{
 	"store.TLS.Cert":                            "A PEM file with the certificate that is shown to the server.",
 	"store.TLS.Key":                             "The key of cert.",
 	"store.TLS.ServerName":                      "The name that the server's certificate must have; default: the host of the address.",
+	"tracing.Settings.Headers":                  "Fields that are sent to the collector, such as Authorization; their values are references to secrets.",
+	"tracing.Settings.OTLP":                     "The collector: the URL of its OTLP over HTTP, such as https://otel.egov.example:4318; /v1/traces is added where the URL has no path. Required. What a slow or dead collector can't take is lost and counted by vazel_trace_spans_total; requests never wait for it.",
+	"tracing.Settings.Sample":                   "The share of requests that are traced, such as 1% or 0.01; default: 1%. A request that a trusted proxy passes on follows the decision in its traceparent; the traceparent of anybody else is not believed, so that no client decides how much is traced.",
+	"tracing.Settings.TLS":                      "How the collector is proven, and how it knows this node; default: by the authorities of the system, and not at all.",
 }

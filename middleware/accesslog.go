@@ -128,6 +128,7 @@ func (l *requestLog) write(line *jsonLine, e *logEntry, r *http.Request) {
 		most = syslogLongest
 	}
 	e.fill(r.TLS, l.security, l.whole, most)
+	e.certificate()
 	l.format(e, line)
 	if l.frame != nil {
 		l.frame.wrap(line, e)

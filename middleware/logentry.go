@@ -78,10 +78,14 @@ func (e *logEntry) fill(state *tls.ConnectionState, security, whole bool, most i
 			e.tlsCurve = state.CurveID.String()
 		}
 	}
-	if leaf := rec.Identity.Leaf; leaf != nil {
+}
+
+// certificate makes the entry tell of the client's certificate.
+func (e *logEntry) certificate() {
+	if leaf := e.rec.Identity.Leaf; leaf != nil {
 		sum := sha256.Sum256(leaf.Raw)
 		e.certHash = hex.EncodeToString(sum[:])
-		if security {
+		if e.security {
 			e.certSubject, e.certIssuer = masked(leaf.Subject.String(), logText), masked(leaf.Issuer.String(), logText)
 			if leaf.SerialNumber != nil {
 				e.certSerial = Mask(leaf.SerialNumber.Text(16))

@@ -65,6 +65,7 @@ func lineOf(format string, rec *Record, security, whole bool, most int) []byte {
 		state = &tls.ConnectionState{Version: tls.VersionTLS13, CurveID: tls.X25519MLKEM768}
 	}
 	e.fill(state, security, whole, most)
+	e.certificate()
 	var l jsonLine
 	formatOf(format)(&e, &l)
 	return l

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -176,6 +177,7 @@ type routeKey struct {
 
 type routeHandles struct {
 	duration, size    prometheus.Observer
+	exemplar          atomic.Int64 // second of the last one
 	bytesIn, bytesOut prometheus.Counter
 }
 
@@ -209,6 +211,19 @@ func (m *Metrics) newRoute(k routeKey) *routeHandles {
 	}
 }
 
+// observe notes how long a request took; once a second with its trace, if it has
+// one, so that a slow request can be found.
+func (h *routeHandles) observe(rec *Record) {
+	took := rec.Duration.Seconds()
+	if now := rec.Start.Unix(); rec.TraceFlags&1 != 0 && h.exemplar.Load() < now {
+		if o, ok := h.duration.(prometheus.ExemplarObserver); ok && h.exemplar.Swap(now) < now {
+			o.ObserveWithExemplar(took, prometheus.Labels{"trace_id": rec.TraceID})
+			return
+		}
+	}
+	h.duration.Observe(took)
+}
+
 func (m *Metrics) newOrg(k orgKey) *orgHandles {
 	h := &orgHandles{
 		requests: m.orgRequests.WithLabelValues(k.organization, k.route, k.outcome),
@@ -235,7 +250,7 @@ func (m *Metrics) done(rec *Record) {
 	}
 	m.byRequest.get(requestKey{rec.Listener, route, MethodLabel(rec.Method), rec.Protocol, rec.Status}).Inc()
 	h := m.byRoute.get(routeKey{route, rec.Status / 100})
-	h.duration.Observe(rec.Duration.Seconds())
+	h.observe(rec)
 	h.size.Observe(float64(rec.BytesOut))
 	if rec.BytesIn > 0 {
 		h.bytesIn.Add(float64(rec.BytesIn))

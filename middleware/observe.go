@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/vazel-gateway/vazel/middleware/tracing"
 )
 
 // ObserverOptions is what an Observer needs from the process.
@@ -38,6 +40,7 @@ type Observer struct {
 type observed struct {
 	logs    *Logs
 	trusted []netip.Prefix
+	tracer  *tracing.Tracer // nil if nothing is traced
 }
 
 // NewObserver makes an Observer that logs nothing and trusts nobody until Use.
@@ -53,9 +56,24 @@ func NewObserver(o ObserverOptions) *Observer {
 func (o *Observer) Use(logs *Logs, trusted []netip.Prefix) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	former := o.in.Swap(&observed{logs: logs, trusted: trusted})
+	former := o.in.Load()
+	o.in.Store(&observed{logs: logs, trusted: trusted, tracer: former.tracer})
 	former.logs.closeExcept(logs)
 }
+
+// Trace makes t the tracer in force and returns the one before it. Both may be
+// nil.
+func (o *Observer) Trace(t *tracing.Tracer) (former *tracing.Tracer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	in := *o.in.Load()
+	former, in.tracer = in.tracer, t
+	o.in.Store(&in)
+	return former
+}
+
+// Tracer is the tracer in force, or nil.
+func (o *Observer) Tracer() *tracing.Tracer { return o.in.Load().tracer }
 
 // Reopen opens log files anew, after they were moved away.
 func (o *Observer) Reopen() error {
@@ -114,9 +132,11 @@ func (o *Observer) begin(r *http.Request) *Record {
 	rec := o.records.Get().(*Record)
 	rec.Start = time.Now()
 	rec.Listener, rec.Protocol, rec.Peer = c.Listener, c.Protocol, c.Peer
-	rec.Client = clientAddr(c, r.Header["X-Forwarded-For"], o.in.Load().trusted)
+	in := o.in.Load()
+	rec.Client = clientAddr(c, r.Header["X-Forwarded-For"], in.trusted)
 	rec.Method = r.Method
 	newIDs(rec, r.Header, c.Trusted)
+	sample(rec, in.tracer)
 	return rec
 }
 
@@ -176,7 +196,11 @@ func (o *Observer) end(w *response, r *http.Request, abort bool) {
 	o.metrics.done(rec)
 	// The logs of now, not those of the request's beginning: a reload in between
 	// may have closed those.
-	o.in.Load().logs.request(o, rec, r)
+	in := o.in.Load()
+	in.logs.request(o, rec, r)
+	if in.tracer != nil && rec.UpstreamSpanID != "" {
+		traced(rec, r, in.tracer)
+	}
 	for _, f := range rec.done {
 		f(rec)
 	}
