@@ -30,7 +30,7 @@ var enums = map[string][]string{
 var fieldEnums = map[string][]string{
 	"config.Log.Format": {"json"}, "middleware.RequestLog.Format": {middleware.FormatJSON, middleware.FormatECS, middleware.FormatOCSF, middleware.FormatCEF}, "middleware.RequestLog.Addresses": {middleware.AddressesTruncated, middleware.AddressesFull},
 	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.WAF.Screen": {"auto", "off"}, "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
-	"middleware.Quota.Per": middleware.QuotaPers(), "middleware.Bandwidth.Per": middleware.BandwidthPers(), "middleware.RateLimit.Mode": middleware.LimitModes(), "middleware.Quota.Mode": middleware.LimitModes(),
+	"middleware.SLO.Profile": middleware.SLOProfiles(), "middleware.Quota.Per": middleware.QuotaPers(), "middleware.Bandwidth.Per": middleware.BandwidthPers(), "middleware.RateLimit.Mode": middleware.LimitModes(), "middleware.Quota.Mode": middleware.LimitModes(),
 	"certs.Organization.EKU": {"client", "any"}, "certs.TLS.Profile": certs.Profiles(),
 }
 
@@ -92,7 +92,11 @@ func schemaOf(t reflect.Type, key string, defs map[string]any) map[string]any {
 			defs[name] = structSchema(t, defs)
 		}
 		if f := shortForm(t); f != nil {
-			return map[string]any{"oneOf": []any{schemaOf(f.typ, f.name, defs), ref}}
+			short := schemaOf(f.typ, f.name, defs)
+			if e := fieldEnums[f.owner.String()+"."+f.field]; e != nil {
+				short = map[string]any{"enum": e}
+			}
+			return map[string]any{"oneOf": []any{short, ref}}
 		}
 		return ref
 	case reflect.Map:

@@ -18,6 +18,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		key   string
 		build func() (Func, error)
 	}{
+		{"slo", func() (Func, error) { return buildSLO(c.SLO, env) }},
 		{"audit", func() (Func, error) { return buildAudit(c.Audit, env) }},
 		{"security_headers", func() (Func, error) { return c.SecurityHeaders.Build(env) }},
 		{"networks", func() (Func, error) { return buildNetworks(c.DenyFrom, c.AllowFrom, env) }},
@@ -32,6 +33,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		{"bandwidth", func() (Func, error) { return c.Bandwidth.Build(env) }},
 		{"max_body", func() (Func, error) { return buildMaxBody(int64(c.MaxBody), env) }},
 		{"waf", func() (Func, error) { return c.WAF.Build(env) }},
+		{"slo", func() (Func, error) { return buildOperation(c.SLO, env) }},
 		{"headers", func() (Func, error) { return c.Headers.Build(env) }},
 		{"compress", func() (Func, error) { return buildCompress(c.Compress, env) }},
 		{"cache", func() (Func, error) { return c.Cache.Build(env) }},

@@ -4,7 +4,7 @@ package middleware
 const ecsVersion = "8.17.0"
 
 // ecs writes the record as the Elastic Common Schema has it. What it has no name
-// for stands under vazel.
+// for has names that begin with vazel.
 func (e *logEntry) ecs(l *jsonLine) {
 	rec := e.rec
 	l.begin()
@@ -86,12 +86,10 @@ func (e *logEntry) ecs(l *jsonLine) {
 	l.text("type", "proxy")
 	l.some("version", e.version)
 	l.close()
-	l.object("vazel")
-	l.text("listener", rec.Listener)
-	l.some("route", rec.Route)
-	l.some("peer", e.peer)
-	e.vazel(l, "")
-	l.close()
+	l.text("vazel.listener", rec.Listener)
+	l.some("vazel.route", rec.Route)
+	l.some("vazel.peer", e.peer)
+	e.vazel(l)
 	l.end()
 }
 

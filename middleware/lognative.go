@@ -32,43 +32,43 @@ func (e *logEntry) native(l *jsonLine) {
 	l.some("vazel.service", rec.Service)
 	l.some("vazel.route", rec.Route)
 	l.some("vazel.organization", rec.Organization)
-	e.vazel(l, "vazel.")
+	e.vazel(l)
 	l.end()
 }
 
 // vazel writes what no other schema has a name for.
-func (e *logEntry) vazel(l *jsonLine, prefix string) {
+func (e *logEntry) vazel(l *jsonLine) {
 	rec := e.rec
 	if d := rec.Denial; d != nil {
-		l.text(prefix+"denied_by", d.By)
-		l.text(prefix+"reason", d.Reason)
-		l.some(prefix+"detail", e.detail)
+		l.text("vazel.denied_by", d.By)
+		l.text("vazel.reason", d.Reason)
+		l.some("vazel.detail", e.detail)
 		if rec.Organization == "" {
-			l.some(prefix+"claimed_organization", rec.Identity.Claimed)
+			l.some("vazel.claimed_organization", rec.Identity.Claimed)
 		}
 	}
-	l.text(prefix+"decision", e.decision)
+	l.text("vazel.decision", e.decision)
 	if rec.Upstream != "" {
-		l.text(prefix+"upstream.server", rec.UpstreamServer)
-		l.int(prefix+"upstream.duration", rec.UpstreamDuration.Nanoseconds())
-		l.int(prefix+"attempts", int64(rec.Attempts))
-		l.some(prefix+"upstream.error", rec.UpstreamError)
+		l.text("vazel.upstream.server", rec.UpstreamServer)
+		l.int("vazel.upstream.duration", rec.UpstreamDuration.Nanoseconds())
+		l.int("vazel.attempts", int64(rec.Attempts))
+		l.some("vazel.upstream.error", rec.UpstreamError)
 	}
-	l.some(prefix+"cache", rec.Cache)
+	l.some("vazel.cache", rec.Cache)
 	if rec.RateLimitPolicy != "" {
-		l.text(prefix+"ratelimit.policy", rec.RateLimitPolicy)
-		l.text(prefix+"ratelimit.decision", rec.RateLimitDecision)
+		l.text("vazel.ratelimit.policy", rec.RateLimitPolicy)
+		l.text("vazel.ratelimit.decision", rec.RateLimitDecision)
 	}
 	if rec.InspectionMode != "" {
-		l.text(prefix+"inspection.mode", rec.InspectionMode)
-		l.int(prefix+"inspection.score", int64(rec.InspectionScore))
+		l.text("vazel.inspection.mode", rec.InspectionMode)
+		l.int("vazel.inspection.score", int64(rec.InspectionScore))
 		if len(rec.InspectionRules) > 0 {
-			l.ints(prefix+"inspection.rules", rec.InspectionRules)
+			l.ints("vazel.inspection.rules", rec.InspectionRules)
 		}
-		l.some(prefix+"inspection.category", rec.InspectionCategory)
+		l.some("vazel.inspection.category", rec.InspectionCategory)
 	}
-	l.some(prefix+"aborted", rec.Aborted)
+	l.some("vazel.aborted", rec.Aborted)
 	if rec.Panic {
-		l.bool(prefix+"panic", true)
+		l.bool("vazel.panic", true)
 	}
 }

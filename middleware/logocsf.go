@@ -72,7 +72,7 @@ func (e *logEntry) ocsf(l *jsonLine) {
 	if e.certSerial == "" {
 		l.some("client_certificate_sha256", e.certHash)
 	}
-	e.vazel(l, "")
+	e.vazel(l)
 	l.close()
 	l.end()
 }

@@ -42,6 +42,9 @@ type Metrics struct {
 	paced          *prometheus.CounterVec
 	paceWaited     *prometheus.CounterVec
 
+	slo        *prometheus.CounterVec
+	objectives *objectives
+
 	panics     *prometheus.CounterVec
 	overflow   *prometheus.CounterVec
 	logDropped *prometheus.CounterVec
@@ -53,6 +56,7 @@ type Metrics struct {
 	byOrg        *handles[orgKey, *orgHandles]
 	byRejection  *handles[rejectionKey, prometheus.Counter]
 	byShake      *handles[shakeKey, prometheus.Counter]
+	bySLO        *handles[sloKey, prometheus.Counter]
 	flights      *handles[string, prometheus.Gauge]
 	byRefusal    *handles[pair, prometheus.Counter] // before routing: listener, reason
 	byLimited    *handles[pair, prometheus.Counter] // policy, organization
@@ -131,6 +135,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		paced:          counter("vazel_bandwidth_bytes_total", "Bytes of bodies that passed under a bandwidth. Direction: down (responses), up (requests).", "policy", "direction"),
 		paceWaited:     counter("vazel_bandwidth_waited_seconds_total", "Time that transfers were held back by a bandwidth.", "policy", "direction"),
 
+		slo:        counter("vazel_slo_requests_total", "Requests of services with slo, by whether they kept what it promises: ok, slow, error, maintenance (announced). Refusals for what the client did are not counted.", "service", "profile", "operation", "result"),
+		objectives: newObjectives(),
+
 		panics:     counter("vazel_panics_total", "Panics that were caught.", "component"),
 		overflow:   counter("vazel_metric_overflow_total", "Observations counted under _overflow because a metric has too many series.", "metric"),
 		logDropped: counter("vazel_log_records_dropped_total", "Log lines lost because a sink was too slow or failed.", "sink"),
@@ -158,6 +165,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return &connHandles{m.connTotal.WithLabelValues(k[0], k[1]), m.connOpen.WithLabelValues(k[0], k[1]), m.handshakeDuration.WithLabelValues(k[0])}
 	})
 	m.flights = newHandles(m, "vazel_http_requests_in_flight", 1, overflowed, func(listener string) prometheus.Gauge { return m.inFlight.WithLabelValues(listener) })
+	m.bySLO = newHandles(m, "vazel_slo_requests_total", 1, sloKey{overflowed, overflowed, overflowed, overflowed}, func(k sloKey) prometheus.Counter {
+		return m.slo.WithLabelValues(k.service, k.profile, k.operation, k.result)
+	})
+	reg.MustRegister(m.objectives)
 	m.panics.WithLabelValues("request")
 	return m
 }

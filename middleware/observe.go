@@ -229,6 +229,7 @@ type response struct {
 func (w *response) WriteHeader(status int) {
 	if w.rec.Status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.rec.Status = status
+		w.first()
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -271,6 +272,14 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *response) began() {
 	if w.rec.Status == 0 {
 		w.rec.Status = http.StatusOK
+		w.first()
+	}
+}
+
+// first notes when the response begins.
+func (w *response) first() {
+	if w.rec.Timed {
+		w.rec.FirstByte = time.Since(w.rec.Start)
 	}
 }
 

@@ -23,6 +23,21 @@ func (q *Query) Has(name, want string) bool {
 	if q.Raw == "" {
 		return false
 	}
+	q.parse()
+	values := q.values[strings.ToLower(name)]
+	return want == "*" && len(values) > 0 || slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, want) })
+}
+
+// first is the first value of a parameter, by its name in lower case, or "".
+func (q *Query) first(name string) string {
+	q.parse()
+	if v := q.values[name]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+func (q *Query) parse() {
 	if !q.parsed {
 		q.parsed = true
 		q.values = map[string][]string{}
@@ -32,8 +47,6 @@ func (q *Query) Has(name, want string) bool {
 			q.values[k] = append(q.values[k], v)
 		}
 	}
-	values := q.values[strings.ToLower(name)]
-	return want == "*" && len(values) > 0 || slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, want) })
 }
 
 // unescapeQuery decodes as much of s as can be decoded.

@@ -42,6 +42,10 @@ type Record struct {
 	BytesIn, BytesOut int64         // of bodies; settled when the request is done
 	Duration          time.Duration // until the response was written; settled when the request is done
 
+	Timed     bool          // slo asks when the response begins
+	FirstByte time.Duration // until then, if Timed
+	Operation string        // what the body of a request asks an OGC service for, if slo looked
+
 	Upstream         string        // configured upstream (service) name
 	UpstreamServer   string        // address of the server that answered last
 	UpstreamStart    time.Time     // when the request was passed on; zero if it was not
