@@ -1,7 +1,6 @@
 package tracing
 
 import (
-	"compress/gzip"
 	"encoding/hex"
 	"encoding/pem"
 	"io"
@@ -39,16 +38,7 @@ func newOTLPReceiver(t *testing.T) (*otlpReceiver, *Settings) {
 	o := &otlpReceiver{got: make(chan *collector.ExportTraceServiceRequest, 64), headers: make(chan http.Header, 64)}
 	o.status.Store(200)
 	o.Server = httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		in := io.Reader(r.Body)
-		if r.Header.Get("Content-Encoding") == "gzip" {
-			z, err := gzip.NewReader(r.Body)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			in = z
-		}
-		b, err := io.ReadAll(in)
+		b, err := io.ReadAll(r.Body)
 		m := new(collector.ExportTraceServiceRequest)
 		if err == nil {
 			err = proto.Unmarshal(b, m)
