@@ -41,5 +41,15 @@ func (o *objectives) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// Promise makes l the objectives in force; each stands in it once.
-func (m *Metrics) Promise(l []Objective) { m.objectives.list.Store(&l) }
+// Promise makes l the objectives in force; each stands in it once. Their counters
+// begin at zero, so that Prometheus sees the first request too.
+func (m *Metrics) Promise(l []Objective) {
+	m.objectives.list.Store(&l)
+	for _, o := range l {
+		for _, result := range []string{"ok", "slow", "error"} {
+			if result != "slow" || o.FirstByte > 0 {
+				m.bySLO.get(sloKey{o.Service, o.Profile, o.Operation, result})
+			}
+		}
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+	_ "time/tzdata" // -zone, where the system has no list of zones
 )
 
 // reportCommand publishes how services kept what they promise.

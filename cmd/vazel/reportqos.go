@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -51,6 +52,9 @@ type serviceQuality struct {
 
 // judge says whether what was promised was kept.
 func (s *serviceQuality) judge() {
+	for _, n := range []*float64{&s.OK, &s.Slow, &s.Errors, &s.Maintenance} {
+		*n = math.Round(*n) // Prometheus reckons what came between two scrapes
+	}
 	s.Requests = s.OK + s.Slow + s.Errors
 	if s.Requests == 0 {
 		return
