@@ -7,6 +7,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"math/big"
 	"net/http/httptest"
 	"net/netip"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/vazel-gateway/vazel/certs"
 )
@@ -223,12 +226,32 @@ func FuzzLogFormats(f *testing.F) {
 			}
 		}
 		r := httptest.NewRequest("GET", "/", nil)
-		r.Method, r.URL.Path, r.Host = s, s, s
+		r.Method, r.URL.Path, r.URL.RawQuery, r.Host = s, s, s, s
 		r.Header["User-Agent"], r.Header["Accept"], r.Header["X-Id"] = []string{s}, []string{s}, []string{s}
 		w := httptest.NewRecorder()
 		rec.Status = 0
 		Deny(w, r.WithContext(WithRecord(r.Context(), rec)), 403, Denial{By: "allow", Reason: "expired", Detail: s})
 		noEGN(t, "error page", w.Body.String())
+
+		span := traced(rec, r)
+		span.Start, span.End = time.Time{}, time.Time{}
+		noEGN(t, "trace", fmt.Sprintf("%+v", span))
+
+		reg := prometheus.NewRegistry()
+		m := NewMetrics(reg)
+		m.done(rec)
+		m.MTLSRejected(rec.Listener, rec.Identity.Claimed, rec.Denial.Reason)
+		families, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range families {
+			for _, metric := range f.Metric {
+				for _, label := range metric.Label {
+					noEGN(t, f.GetName(), label.GetValue())
+				}
+			}
+		}
 	})
 }
 

@@ -199,7 +199,8 @@ func (o *Observer) end(w *response, r *http.Request, abort bool) {
 	in := o.in.Load()
 	in.logs.request(o, rec, r)
 	if in.tracer != nil && rec.UpstreamSpanID != "" {
-		traced(rec, r, in.tracer)
+		span := traced(rec, r)
+		in.tracer.Trace(&span)
 	}
 	for _, f := range rec.done {
 		f(rec)

@@ -85,8 +85,9 @@ func sample(rec *Record, t *tracing.Tracer) {
 	}
 }
 
-// traced hands a finished request to the tracer.
-func traced(rec *Record, r *http.Request, t *tracing.Tracer) {
+// traced is what a trace tells of a finished request: no more of a client than
+// the access log.
+func traced(rec *Record, r *http.Request) tracing.Request {
 	e := logEntry{rec: rec}
 	e.fill(r.TLS, false, false, traceText)
 	s := tracing.Request{
@@ -108,7 +109,7 @@ func traced(rec *Record, r *http.Request, t *tracing.Tracer) {
 			Start: rec.UpstreamStart, FirstByte: rec.UpstreamDuration, Attempts: rec.Attempts,
 		}
 	}
-	t.Trace(&s)
+	return s
 }
 
 // traceText bounds what a client wrote, in an attribute.

@@ -150,7 +150,8 @@ func BenchmarkTraced(b *testing.B) {
 		rec.UpstreamSpanID, rec.UpstreamStart = "b7ad6b7169203331", rec.Start
 		b.ReportAllocs()
 		for b.Loop() {
-			traced(rec, r, tr)
+			span := traced(rec, r)
+			tr.Trace(&span)
 		}
 	})
 	b.StopTimer()
