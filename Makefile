@@ -9,7 +9,7 @@ HTTP_PORT  ?= 8080
 ADMIN_PORT ?= 9180
 
 .DEFAULT_GOAL := help
-.PHONY: help run build test check fips bench bench-docs bench-go fuzz e2e generate dashboards dist clean
+.PHONY: help run build test check fips bench bench-docs bench-inspection bench-go fuzz e2e generate dashboards dist clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -60,6 +60,10 @@ bench: build ## compare with nginx, HAProxy and, if installed, Caddy and Traefik
 bench-docs: build ## measure with care and put the results into README.md and docs/performance.md (an hour on a quiet machine)
 	$(GO) test -run '^$$' -bench '^BenchmarkRequest$$' -benchmem -benchtime 20000x -count 5 ./gateway > bin/chain.txt
 	deploy/bench/run.sh -rounds 5 -dur 3s -md ../../bin/bench.md -chain ../../bin/chain.txt -docs ../.. $(BENCH)
+
+bench-inspection: build ## what inspection costs beside nginx with ModSecurity and the rule engine alone, into docs/inspection.md (ten minutes)
+	for p in 1 2; do CRS=$$($(GO) list -m -f '{{.Dir}}' github.com/corazawaf/coraza-coreruleset/v4)/rules/@owasp_crs \
+	  deploy/bench/run.sh -inspection -paranoia $$p -rounds 3 -dur 1s -docs ../.. || exit 1; done
 
 bench-go: ## Go benchmarks: the whole chain against a bare reverse proxy, and the parts
 	$(GO) test -run '^$$' -bench . -benchmem ./...

@@ -225,8 +225,12 @@ func (t *tree) checkFieldName(n *yaml.Node) {
 	}
 }
 
-// resolvePaths makes the paths in a policy absolute.
+// resolvePaths makes the paths in a policy absolute, and says in words what an
+// empty mode stands for.
 func (t *tree) resolvePaths(p *Policy) {
+	if p.WAF != nil {
+		p.WAF.Mode = p.WAF.InForce()
+	}
 	if w := p.WAF; w != nil && w.Rules != "" {
 		w.RulesText = string(t.file1(nil, &w.Rules))
 	}

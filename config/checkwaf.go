@@ -18,6 +18,8 @@ func (t *tree) checkInspection(n *yaml.Node, where string) {
 	}
 	_, screen := get(n, "screen")
 	t.oneOf(screen, "waf.screen", "auto", "off")
+	_, responses := get(n, "responses")
+	t.oneOf(responses, "waf.responses", "off", "detect", "block")
 	own := map[int]bool{} // rules of the operator's own
 	_, file := get(n, "rules")
 	if file != nil && file.Kind == yaml.ScalarNode && file.Value != "" {

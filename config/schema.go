@@ -29,7 +29,7 @@ var enums = map[string][]string{
 // fieldEnums lists those of keys that mean different things in different places.
 var fieldEnums = map[string][]string{
 	"config.Log.Format": {"json"}, "middleware.RequestLog.Format": {middleware.FormatJSON, middleware.FormatECS, middleware.FormatOCSF, middleware.FormatCEF}, "middleware.RequestLog.Addresses": {middleware.AddressesTruncated, middleware.AddressesFull},
-	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.WAF.Screen": {"auto", "off"}, "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
+	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.WAF.Screen": {"auto", "off"}, "middleware.WAF.Responses": {"off", "detect", "block"}, "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
 	"middleware.SLO.Profile": middleware.SLOProfiles(), "middleware.Quota.Per": middleware.QuotaPers(), "middleware.Bandwidth.Per": middleware.BandwidthPers(), "middleware.RateLimit.Mode": middleware.LimitModes(), "middleware.Quota.Mode": middleware.LimitModes(),
 	"certs.Organization.EKU": {"client", "any"}, "certs.TLS.Profile": certs.Profiles(),
 }

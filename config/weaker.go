@@ -329,6 +329,7 @@ func policyRules(was, is map[string]any) map[string]rule {
 		"max_body":      raised("the limit is raised", 0),
 		"timeout":       raised("the limit is raised", 0),
 		"waf.mode":      lowered("inspection is lowered", "block", "detect"),
+		"waf.responses": lowered("responses are no longer inspected as before", "block", "detect"),
 		"waf.paranoia":  falls("inspection is lowered", 1),
 		"waf.threshold": raised("inspection is lowered", 5),
 		"waf.exclude":   added("rules are left out"),

@@ -177,6 +177,9 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 		g.serve(s)
 	}
 	g.closeUnwanted(c)
+	if names := uninspected(c); len(names) > 0 {
+		g.log.Warn("services are not inspected, and not because the configuration says so; write waf: {mode: block}, or waf: {mode: off}", zap.Strings("services", names))
+	}
 	if former != nil {
 		g.replaced(former, next)
 		g.networksChanged()

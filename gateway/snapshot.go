@@ -316,3 +316,16 @@ func postures(c *config.Config, e *middleware.Engines) (out []waf.Posture) {
 	}
 	return out
 }
+
+// uninspected are the services with a route that forwards, and about whose
+// inspection nothing is said.
+func uninspected(c *config.Config) (names []string) {
+	for _, s := range c.Services {
+		if slices.ContainsFunc(s.Routes, func(r *config.Route) bool {
+			return !r.Deny && r.Redirect == nil && r.Policy.WAF == nil
+		}) {
+			names = append(names, s.Name)
+		}
+	}
+	return names
+}

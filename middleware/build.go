@@ -36,6 +36,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		{"slo", func() (Func, error) { return buildOperation(c.SLO, env) }},
 		{"headers", func() (Func, error) { return c.Headers.Build(env) }},
 		{"compress", func() (Func, error) { return buildCompress(c.Compress, env) }},
+		{"waf.responses", func() (Func, error) { return c.WAF.BuildResponses(env) }},
 		{"cache", func() (Func, error) { return c.Cache.Build(env) }},
 	} {
 		f, err := p.build()

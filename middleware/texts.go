@@ -283,6 +283,10 @@ var texts = map[string]Text{
 		Localized{"The document is nested too deeply", "The JSON or XML document has more levels than are checked for attacks.", adviceMaker},
 		Localized{"Документът има твърде много нива", "Документът JSON или XML има повече нива, отколкото се проверяват за атаки.", adviceMakerBG},
 	},
+	"inspection_response": {
+		Localized{"The answer of the service was held back", "The answer of the service holds technical details that are not for the public.", adviceOperator},
+		Localized{"Отговорът на услугата беше спрян", "Отговорът на услугата съдържа технически подробности, които не са предназначени за външни лица.", adviceOperatorBG},
+	},
 	"inspection_budget": {
 		Localized{"Checking the requests takes too long", "Checking your requests for attacks took more time than one caller may use, and unchecked requests are not let through.", "Wait before you try again. The Retry-After field of the answer says how many seconds."},
 		Localized{"Проверката на заявките отнема твърде много време", "Проверката на Вашите заявки за атаки отне повече време, отколкото е допустимо за един потребител, а непроверени заявки не се пропускат.", "Изчакайте, преди да опитате отново. Полето Retry-After на отговора посочва колко секунди."},

@@ -17,7 +17,7 @@ import (
 
 // WAF inspects requests with the OWASP Core Rule Set.
 type WAF struct {
-	// Mode is block, detect (log what would be blocked, and change no answer) or off. Default: off.
+	// Mode is block, detect (log what would be blocked, and change no answer) or off. Default: block where waf is given; a service that no level says waf for is not inspected, and the log says so.
 	Mode string `yaml:"mode"`
 	// Paranoia is the Core Rule Set's paranoia level, 1 to 4: more rules, and more false positives. Default: 1.
 	Paranoia int `yaml:"paranoia"`
@@ -27,6 +27,8 @@ type WAF struct {
 	Exclude []Exclusion `yaml:"exclude"`
 	// Rules is a file of further rules in SecLang, with ids from 1 to 99999. deny, drop and block refuse a request whatever its score; setvar may add to the score.
 	Rules string `yaml:"rules"`
+	// Responses is off, detect or block: the beginning of text responses (512KiB) is inspected for messages of databases and programs, listings and the like. block holds responses back until then, and refuses with 502; where mode is detect, it only detects. Default: off.
+	Responses string `yaml:"responses"`
 	// Accept lists constructs of XML that are refused otherwise, for many parsers fetch files or URLs by them: doctype, schema_location (of other than standards' schemas) and xinclude.
 	Accept unit.List `yaml:"accept"`
 	// Screen is auto (rules that can't match are found beforehand and not tried) or off, which costs several times the CPU and finds the same. Default: auto.
@@ -77,9 +79,21 @@ func (p *WAF) exclusions() []waf.Exclusion {
 	return out
 }
 
+// InForce is the mode that holds.
+func (p *WAF) InForce() string {
+	switch {
+	case p == nil:
+		return "off"
+	case p.Mode == "":
+		return "block"
+	}
+	return p.Mode
+}
+
 // Build makes the handler. A nil p, or mode off, makes none.
 func (p *WAF) Build(env Env) (Func, error) {
-	if p == nil || p.Mode == "" || p.Mode == "off" {
+	mode := p.InForce()
+	if mode == "off" {
 		return nil, nil
 	}
 	rules, err := env.Engines.WAF.Ruleset(p.settings())
@@ -91,7 +105,7 @@ func (p *WAF) Build(env Env) (Func, error) {
 		return nil, fmt.Errorf("exclude: %w", err)
 	}
 	i := &inspection{
-		rules: rules, exclude: exclude, manager: env.Engines.WAF, budget: env.Engines.inspection, buffers: env.Engines.Buffers, block: p.Mode == "block", mode: p.Mode, route: env.Route, log: env.Log,
+		rules: rules, exclude: exclude, manager: env.Engines.WAF, budget: env.Engines.inspection, buffers: env.Engines.Buffers, block: mode == "block", mode: mode, route: env.Route, log: env.Log,
 	}
 	for _, a := range p.Accept {
 		switch a {
@@ -112,14 +126,15 @@ func (p *WAF) Build(env Env) (Func, error) {
 
 // Posture is how a route is inspected, for the metrics.
 func (p *WAF) Posture(route string, e *Engines) waf.Posture {
-	if p == nil || p.Mode == "" || p.Mode == "off" {
-		return waf.Posture{Route: route, Mode: "off"}
+	mode := p.InForce()
+	if mode == "off" {
+		return waf.Posture{Route: route, Mode: mode}
 	}
 	rules, err := e.WAF.Ruleset(p.settings())
 	if err != nil { // Build has had it
-		return waf.Posture{Route: route, Mode: p.Mode}
+		return waf.Posture{Route: route, Mode: mode}
 	}
-	return waf.Posture{Route: route, Mode: p.Mode, Ruleset: rules, Exclusions: len(p.Exclude)}
+	return waf.Posture{Route: route, Mode: mode, Ruleset: rules, Exclusions: len(p.Exclude)}
 }
 
 // inspection is the policy of one route.

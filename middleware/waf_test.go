@@ -25,6 +25,12 @@ type inspected struct {
 
 func newInspected(t *testing.T, p *WAF) *inspected {
 	t.Helper()
+	i, _ := newInspectedIn(t, p)
+	return i
+}
+
+func newInspectedIn(t *testing.T, p *WAF) (*inspected, Env) {
+	t.Helper()
 	env := testEnv(t)
 	env.Route = "r"
 	env.Engines.Buffers.SetMost(256 << 20)
@@ -41,7 +47,7 @@ func newInspected(t *testing.T, p *WAF) *inspected {
 		i.body = string(b)
 		w.WriteHeader(299)
 	}))
-	return i
+	return i, env
 }
 
 // send sends a request, and returns the status and the reason of a refusal.
@@ -143,6 +149,7 @@ func TestInspection(t *testing.T) {
 		{"multipart in base64", post(multi, "------WebKitFormBoundary7MA4YWxkTrZu0gW\r\nContent-Disposition: form-data; name=\"a\"\r\nContent-Transfer-Encoding: base64\r\n\r\nYQ==\r\n------WebKitFormBoundary7MA4YWxkTrZu0gW--\r\n"), 400, "inspection_multipart"},
 		{"multipart without boundary", post("multipart/form-data", "x"), 400, "inspection_multipart"},
 		{"multipart with bare line feeds", post(multi, strings.ReplaceAll(part(`form-data; name="a"`, "x"), "\r\n", "\n")), 400, "inspection_multipart"},
+		{"many cookies", func() *http.Request { r := get("/"); r.Header.Set("Cookie", strings.Repeat("a=1; ", 300)); return r }(), 400, "inspection_arguments"},
 		{"1,101 arguments", get("/?" + strings.Repeat("a=1&", 1100) + "b=2"), 400, "inspection_arguments"},
 		{"1,101 arguments in a form", post(form, strings.Repeat("a=1&", 1100)+"b="+esc), 400, "inspection_arguments"},
 		{"compressed", coded("gzip", gzipped(`{"a":"`+attack+`"}`)), 403, "inspection_blocked"},
@@ -194,10 +201,13 @@ func TestDetect(t *testing.T) {
 // TestInspectionOff: off is no handler at all.
 func TestInspectionOff(t *testing.T) {
 	t.Parallel()
-	for _, p := range []*WAF{nil, {}, {Mode: "off", Paranoia: 4}} {
+	for _, p := range []*WAF{nil, {Mode: "off", Paranoia: 4}} {
 		if f, err := p.Build(testEnv(t)); f != nil || err != nil {
 			t.Errorf("%+v: a handler, %v", p, err)
 		}
+	}
+	if f, err := (&WAF{}).Build(testEnv(t)); f == nil || err != nil {
+		t.Errorf("without a mode: no handler, %v", err)
 	}
 }
 

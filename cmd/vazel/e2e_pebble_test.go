@@ -17,7 +17,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -319,12 +318,7 @@ func (n *acmeNode) wait(t *testing.T, host string, roots *x509.CertPool) *x509.C
 
 func (n *acmeNode) metric(t *testing.T, name string) string {
 	t.Helper()
-	_, b := fetch(t, http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d/metrics", n.admin))
-	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (.*)$`).FindSubmatch(b)
-	if m == nil {
-		return ""
-	}
-	return string(m[1])
+	return metricOf(t, n.admin, name)
 }
 
 func (n *acmeNode) logs(t *testing.T, want ...string) {

@@ -77,7 +77,13 @@ func storeNodes(t *testing.T, n int, limit, store string) (nodes []*e2eNode) {
 
 func (n *e2eNode) metric(t *testing.T, name string) string {
 	t.Helper()
-	_, b := fetch(t, http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d/metrics", n.admin))
+	return metricOf(t, n.admin, name)
+}
+
+// metricOf is the value of a series of the node with that admin port.
+func metricOf(t *testing.T, admin int, name string) string {
+	t.Helper()
+	_, b := fetch(t, http.DefaultClient, fmt.Sprintf("http://127.0.0.1:%d/metrics", admin))
 	m := regexp.MustCompile(`(?m)^` + regexp.QuoteMeta(name) + ` (.*)$`).FindSubmatch(b)
 	if m == nil {
 		return ""

@@ -500,13 +500,15 @@ func TestE2EReloadUnderLoad(t *testing.T) {
 	a := load(wrk, "-t1", "-c16", "-d8s", url)
 	b := load(h2load, "-c4", "-m8", "-D8", "--warm-up-time=0", url)
 	bin, _ := binary()
+	each := time.NewTicker(time.Second)
+	defer each.Stop()
 	for i := range 8 {
 		n.configure(t, map[string]string{"local": upstream, fmt.Sprintf("other%d", i): upstream}, settings)
 		out, err := exec.Command(bin, "reload", "-config", n.dir).CombinedOutput()
 		if err != nil || string(out) != "applied\n" {
 			t.Errorf("reload: %v %s", err, out)
 		}
-		time.Sleep(900 * time.Millisecond) // the load's own time: "a reload each second"
+		<-each.C
 	}
 	wrkOut, h2Out := <-a, <-b
 	t.Log(wrkOut, h2Out)

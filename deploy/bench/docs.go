@@ -13,33 +13,37 @@ import (
 // wherever they stand in the project's documents.
 func document(root string, parts map[string]string) error {
 	for _, name := range []string{"README.md", filepath.Join("docs", "performance.md")} {
-		path := filepath.Join(root, name)
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		text, found := string(b), 0
-		for part, content := range parts {
-			begin, end := "<!-- bench "+part+" -->\n", "<!-- bench end -->"
-			before, rest, ok := strings.Cut(text, begin)
-			if !ok || content == "" {
-				continue
-			}
-			_, after, ok := strings.Cut(rest, end)
-			if !ok {
-				return fmt.Errorf("%s: no %s after %s", path, end, strings.TrimSpace(begin))
-			}
-			text = before + begin + strings.TrimRight(content, "\n") + "\n" + end + after
-			found++
-		}
-		if found == 0 {
-			return fmt.Errorf("%s holds no mark such as <!-- bench summary -->", path)
-		}
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		if err := documentIn(filepath.Join(root, name), parts); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// documentIn does so in one document.
+func documentIn(path string, parts map[string]string) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	text, found := string(b), 0
+	for part, content := range parts {
+		begin, end := "<!-- bench "+part+" -->\n", "<!-- bench end -->"
+		before, rest, ok := strings.Cut(text, begin)
+		if !ok || content == "" {
+			continue
+		}
+		_, after, ok := strings.Cut(rest, end)
+		if !ok {
+			return fmt.Errorf("%s: no %s after %s", path, end, strings.TrimSpace(begin))
+		}
+		text = before + begin + strings.TrimRight(content, "\n") + "\n" + end + after
+		found++
+	}
+	if found == 0 {
+		return fmt.Errorf("%s holds no mark such as <!-- bench summary -->", path)
+	}
+	return os.WriteFile(path, []byte(text), 0o644)
 }
 
 // goBenchmark is a line of BenchmarkRequest.

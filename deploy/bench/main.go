@@ -34,6 +34,8 @@ func main() {
 	flag.StringVar(&o.docs, "docs", "", "put the results into README.md and docs/performance.md of this folder")
 	flag.StringVar(&o.chain, "chain", "", "output of the Go benchmark of the chain, for -docs")
 	flag.IntVar(&o.port, "port", 21000, "first port to use")
+	flag.BoolVar(&o.inspection, "inspection", false, "compare what inspection costs instead (needs CRS, the folder of the Core Rule Set's rules)")
+	flag.IntVar(&o.paranoia, "paranoia", 1, "level of paranoia of -inspection")
 	flag.BoolVar(&o.check, "check", false, "only start each proxy in each variant and check its answers")
 	flag.Parse()
 	o.proxies, o.scenarios = splitList(*proxies), splitList(*scen)
@@ -50,7 +52,8 @@ type options struct {
 	rounds, rate, idle, workers int
 	port                        int
 	dur                         time.Duration
-	check                       bool
+	check, inspection           bool
+	paranoia                    int
 }
 
 func splitList(s string) []string {
@@ -116,15 +119,21 @@ func bench(o options) error {
 	next := o.port + 1
 	start := func(d *proxyDef, variant string) (*proxy, error) {
 		next++
-		px, err := startProxy("proxies", o.work, d, variant, keys, e.backend, o.workers, next)
+		px, err := startProxy("proxies", o.work, d, variant, keys, e.backend, o.workers, next, o.paranoia)
 		if err != nil {
 			return nil, err
+		}
+		if o.inspection { // whose answers are looked at with each request
+			return px, nil
 		}
 		if err := verify(e, px); err != nil {
 			px.stop()
 			return nil, fmt.Errorf("%s (%s): wrong answer: %w", d.name, variant, err)
 		}
 		return px, nil
+	}
+	if o.inspection {
+		return inspection(o, e, start)
 	}
 	if o.check {
 		return checkAll(defs, start)

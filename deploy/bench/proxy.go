@@ -37,6 +37,8 @@ type vars struct {
 	Workers                    int
 	Variant                    string
 	Log, MTLS, Filters, Direct bool
+	Inspect, Plain             bool // requests are inspected, by the rule engine alone
+	Paranoia                   int
 }
 
 type proxy struct {
@@ -112,7 +114,7 @@ func render(text string, v vars) (string, error) {
 	return sb.String(), err
 }
 
-func startProxy(root, work string, d *proxyDef, variant string, p *pki, backend string, workers, port int) (*proxy, error) {
+func startProxy(root, work string, d *proxyDef, variant string, p *pki, backend string, workers, port, paranoia int) (*proxy, error) {
 	px := &proxy{def: d, variant: variant, dir: filepath.Join(work, d.name+"-"+variant), addr: fmt.Sprintf("127.0.0.1:%d", port)}
 	os.RemoveAll(px.dir)
 	if err := os.MkdirAll(px.dir, 0o777); err != nil {
@@ -120,7 +122,8 @@ func startProxy(root, work string, d *proxyDef, variant string, p *pki, backend 
 	}
 	v := vars{Dir: px.dir, Addr: px.addr, Port: fmt.Sprint(port), Backend: backend, Cert: p.Cert, Key: p.Key, CertKey: p.CertKey,
 		ClientCA: p.ClientCA, Workers: workers, Variant: variant,
-		Log: variant == "log" || variant == "all", MTLS: variant == "mtls", Filters: variant == "filters" || variant == "all"}
+		Log: variant == "log" || variant == "all", MTLS: variant == "mtls", Filters: variant == "filters" || variant == "all",
+		Inspect: strings.HasPrefix(variant, "inspect"), Plain: variant == "inspect-plain", Paranoia: paranoia}
 	files, _ := filepath.Glob(filepath.Join(root, d.name, "*"))
 	for _, f := range files {
 		if filepath.Base(f) == "proxy.json" {

@@ -173,24 +173,27 @@ func summary(defs []*proxyDef, all []sample, brief bool) string {
 // ours is the folder of the gateway.
 const ours = "gateway"
 
+// processor is the name of the machine's.
+func processor() string {
+	b, _ := os.ReadFile("/proc/cpuinfo")
+	for line := range strings.Lines(string(b)) {
+		if name, ok := strings.CutPrefix(line, "model name"); ok {
+			return strings.Trim(name, "\t :\n")
+		}
+	}
+	return "unknown CPU"
+}
+
 // conditions tells what was measured, when and where.
 func conditions(o options, defs []*proxyDef, all []sample) string {
 	var versions []string
 	for _, d := range defs {
 		versions = append(versions, strings.TrimSpace(d.Title+" "+d.version()))
 	}
-	cpu := "unknown CPU"
-	b, _ := os.ReadFile("/proc/cpuinfo")
-	for line := range strings.Lines(string(b)) {
-		if name, ok := strings.CutPrefix(line, "model name"); ok {
-			cpu = strings.Trim(name, "\t :\n")
-			break
-		}
-	}
 	busy := median(valuesOf(all, "", "", func(s sample) float64 { return s.OtherPct }))
 	caution := ""
 	if busy > 10 {
 		caution = " With so much else to do, latencies say little, and CPU times are higher than on a quiet machine."
 	}
-	return fmt.Sprintf("%s; %s, %d cores, of which other programs took %.0f %%; medians of %d interleaved rounds of %v; %s.%s\n", time.Now().UTC().Format(time.DateOnly), cpu, runtime.NumCPU(), max(0, busy), o.rounds, o.dur, strings.Join(versions, ", "), caution)
+	return fmt.Sprintf("%s; %s, %d cores, of which other programs took %.0f %%; medians of %d interleaved rounds of %v; %s.%s\n", time.Now().UTC().Format(time.DateOnly), processor(), runtime.NumCPU(), max(0, busy), o.rounds, o.dur, strings.Join(versions, ", "), caution)
 }

@@ -86,16 +86,11 @@ func (c *cell) owe(sh *sharing, at *place, now int64) {
 
 // tell tells the store what was used of a quota, and learns what others used.
 func (a *asking) tell(ctx context.Context, c *cell) {
-	sh := a.shared.now.Load()
-	c.mu.Lock()
-	t := c.policy.terms.Load()
-	l := &c.lease
-	if sh == nil || t == nil || sh.phase.Load()%2 == 1 || sh.phase.Load() != l.phase {
-		l.asked = 0
-		c.mu.Unlock()
+	sh, t := a.begin(c)
+	if sh == nil {
 		return
 	}
-	now := int64(a.now())
+	l, now := &c.lease, int64(a.now())
 	today := a.calendar.at(now)
 	level, debt, period := c.usedLocked(c.policy.period, today), l.debt, c.b.last
 	end := today.dayEnd

@@ -232,6 +232,20 @@ func (a *asking) found(ctx context.Context, sh *sharing, err error) {
 	}
 }
 
+// begin locks a cell that the store is to be asked about, unless there is nothing
+// to ask any longer: then it returns nil, and the cell may ask again.
+func (a *asking) begin(c *cell) (*sharing, *terms) {
+	sh := a.shared.now.Load()
+	c.mu.Lock()
+	t := c.policy.terms.Load()
+	if sh == nil || t == nil || sh.phase.Load()%2 == 1 || sh.phase.Load() != c.lease.phase {
+		c.lease.asked = 0
+		c.mu.Unlock()
+		return nil, nil
+	}
+	return sh, t
+}
+
 // ask asks the store about a key: it tells what was admitted without a lease,
 // and takes a new one.
 func (a *asking) ask(ctx context.Context, c *cell) {
@@ -239,16 +253,11 @@ func (a *asking) ask(ctx context.Context, c *cell) {
 		a.tell(ctx, c)
 		return
 	}
-	sh := a.shared.now.Load()
-	c.mu.Lock()
-	t := c.policy.terms.Load()
-	l := &c.lease
-	if sh == nil || t == nil || sh.phase.Load()%2 == 1 || sh.phase.Load() != l.phase {
-		l.asked = 0
-		c.mu.Unlock()
+	sh, t := a.begin(c)
+	if sh == nil {
 		return
 	}
-	now := int64(a.now())
+	l, now := &c.lease, int64(a.now())
 	phase, debt, back, force := l.phase, l.debt, l.back, l.force
 	want := max(0, max(size(&t.rate), min(l.need, t.rate.Burst*one))-l.left)
 	if back > 0 {

@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// cpuTime starts to measure the CPU time of the goroutine, which keeps its
-// thread until the function that cpuTime returns is called. Wall time would
+// CPUTime starts to measure the CPU time of the goroutine, which keeps its
+// thread until the function that it returns is called. Wall time would
 // charge a client for what others make it wait.
-func cpuTime() func() time.Duration {
+func CPUTime() func() time.Duration {
 	runtime.LockOSThread()
 	start := threadTime()
 	return func() time.Duration {

@@ -4,8 +4,8 @@ package waf
 
 import "time"
 
-// cpuTime measures time as the wall has it.
-func cpuTime() func() time.Duration {
+// CPUTime measures time as the wall has it.
+func CPUTime() func() time.Duration {
 	start := time.Now()
 	return func() time.Duration { return time.Since(start) }
 }

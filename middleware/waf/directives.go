@@ -14,7 +14,23 @@ const Version = "4.25.0"
 // are read by this package, so the engine never holds one.
 func directives(s Settings) string {
 	var b strings.Builder
-	fmt.Fprintf(&b, `
+	b.WriteString(setup(s))
+	// The operator's rules stand where scores have been set to zero and no rule
+	// has been asked, what changes rules behind all of them.
+	rules, changes := splitCustom(s.Custom)
+	for _, file := range ruleFiles() {
+		if strings.Contains(file, "REQUEST-911") {
+			b.WriteString(rules)
+		}
+		fmt.Fprintf(&b, "Include %s\n", file)
+	}
+	b.WriteString(changes)
+	return b.String()
+}
+
+// setup stands before all rules.
+func setup(s Settings) string {
+	return fmt.Sprintf(`
 SecRuleEngine DetectionOnly
 SecRequestBodyAccess On
 SecRequestBodyLimit 1048576
@@ -29,17 +45,6 @@ SecAction "id:900110,phase:1,pass,t:none,nolog,setvar:tx.inbound_anomaly_score_t
 SecAction "id:900200,phase:1,pass,t:none,nolog,setvar:'tx.allowed_methods=GET HEAD POST OPTIONS PUT PATCH DELETE'"
 SecAction "id:900990,phase:1,pass,t:none,nolog,setvar:tx.crs_setup_version=4250"
 `, maxJSONValues, s.Paranoia, s.Paranoia, s.Threshold)
-	// The operator's rules stand where scores have been set to zero and no rule
-	// has been asked, what changes rules behind all of them.
-	rules, changes := splitCustom(s.Custom)
-	for _, file := range ruleFiles() {
-		if strings.Contains(file, "REQUEST-911") {
-			b.WriteString(rules)
-		}
-		fmt.Fprintf(&b, "Include %s\n", file)
-	}
-	b.WriteString(changes)
-	return b.String()
 }
 
 // splitCustom tells rules from directives that change rules.

@@ -21,13 +21,7 @@ type Match struct {
 const maxPart = 80
 
 func matchOf(m types.MatchedRule) Match {
-	out := Match{Rule: m.Rule().ID(), Message: m.Message()}
-	for _, t := range m.Rule().Tags() {
-		if strings.HasPrefix(t, "attack-") {
-			out.Tag = t
-			break
-		}
-	}
+	out := Match{Rule: m.Rule().ID(), Message: m.Message(), Tag: attackTag(m.Rule().Tags())}
 	for _, d := range m.MatchedDatas() {
 		name := d.Variable().Name()
 		if name == "TX" && len(m.MatchedDatas()) > 1 {
@@ -58,4 +52,13 @@ func short(s string) string {
 		n--
 	}
 	return strings.ToValidUTF8(s[:n], "\ufffd") + "…"
+}
+
+func attackTag(tags []string) string {
+	for _, t := range tags {
+		if strings.HasPrefix(t, "attack-") {
+			return t
+		}
+	}
+	return ""
 }

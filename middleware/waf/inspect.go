@@ -49,6 +49,9 @@ const codingRule = 920450
 // maxKept is how many rules of one request are noted.
 const maxKept = 64
 
+// manyValues is from where a transaction is not used again.
+const manyValues = 300
+
 // quick is the size of a request from which it is inspected beside its goroutine.
 const quick = 8 << 10
 
@@ -63,7 +66,7 @@ func (rs *Ruleset) Inspect(r *Request, done func(used time.Duration)) (v Verdict
 		}
 	}
 	if size <= quick {
-		used := cpuTime()
+		used := CPUTime()
 		defer func() { done(used()) }()
 		return rs.inspect(r)
 	}
@@ -73,7 +76,7 @@ func (rs *Ruleset) Inspect(r *Request, done func(used time.Duration)) (v Verdict
 	}
 	c := make(chan result, 1)
 	go func() {
-		used := cpuTime()
+		used := CPUTime()
 		v, err := rs.inspect(r)
 		done(used())
 		c <- result{v, err}
@@ -124,7 +127,17 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 		engine = rs.waf
 	}
 	tx := engine.NewTransaction().(transaction)
-	defer tx.Close()
+	var b *body
+	// The engine uses a transaction again, with its tables, which stay as large as
+	// they once were and make small requests slower.
+	defer func() {
+		if b == nil || len(b.args)+len(b.texts)+len(b.attrs) < manyValues {
+			tx.Close()
+		}
+	}()
+	if s != nil {
+		rs.lean.begin(tx)
+	}
 	address := r.Client.String()
 	tx.ProcessConnection(address, 0, "", 0)
 	tx.ProcessURI(r.URI, r.Method, r.Proto)
@@ -141,7 +154,6 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	if r.Decoded { // the rule is there because others can't inspect it
 		tx.RemoveRuleTargetByID(codingRule, variables.RequestHeadersNames, "content-encoding", nil)
 	}
-	var b *body
 	var refusal error
 	if len(r.Body) > 0 {
 		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept)
@@ -198,7 +210,7 @@ func first(values []string) string {
 
 // verdict sums up what matched. The score is the Core Rule Set's own.
 func (rs *Ruleset) verdict(tx transaction) (v Verdict) {
-	v.Score = number(tx.Variables().TX(), "blocking_inbound_anomaly_score")
+	v.Score = rs.scoreOf(tx)
 	for _, m := range tx.MatchedRules() {
 		id := m.Rule().ID()
 		v.all = append(v.all, id)

@@ -16,6 +16,7 @@ type metrics struct {
 	requests   *prometheus.CounterVec
 	blocked    *prometheus.CounterVec
 	hits       *prometheus.CounterVec
+	responses  *prometheus.CounterVec
 	score      *prometheus.HistogramVec
 	truncated  *prometheus.CounterVec
 	mode       *prometheus.GaugeVec
@@ -35,9 +36,10 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "vazel_inspection_duration_seconds", Help: "Time that inspection took, by phase.",
 			Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5}, NativeHistogramBucketFactor: 1.1,
 		}, []string{"phase"}),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_inspection_requests_total", Help: "Inspected requests: pass, detect (would have been blocked), block, error, skipped."}, []string{"route", "outcome"}),
-		blocked:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_inspection_blocked_total", Help: "Requests blocked by inspection, by kind of attack."}, []string{"route", "category"}),
-		hits:     prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_inspection_rule_hits_total", Help: "Rules that matched. After 200 rules, the rest is other."}, []string{"rule_id", "severity", "outcome"}),
+		requests:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_inspection_requests_total", Help: "Inspected requests: pass, detect (would have been blocked), block, error, skipped."}, []string{"route", "outcome"}),
+		blocked:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_inspection_blocked_total", Help: "Requests blocked by inspection, by kind of attack."}, []string{"route", "category"}),
+		responses: prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_inspection_responses_total", Help: "Inspected responses: pass, detect (would have been blocked), block, error."}, []string{"route", "outcome"}),
+		hits:      prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_inspection_rule_hits_total", Help: "Rules that matched. After 200 rules, the rest is other."}, []string{"rule_id", "severity", "outcome"}),
 		score: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "vazel_inspection_anomaly_score", Help: "Anomaly scores of inspected requests.", Buckets: []float64{0, 5, 10, 15, 20, 30, 40, 50, 75, 100},
 		}, []string{"route"}),
@@ -50,7 +52,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		disagreed:  prometheus.NewCounter(prometheus.CounterOpts{Name: "vazel_inspection_screen_disagreements_total", Help: "Checks in which the screen had left out a rule that matches. Anything but 0 is a bug."}),
 		known:      map[int]string{},
 	}
-	reg.MustRegister(m.duration, m.requests, m.blocked, m.hits, m.score, m.truncated, m.mode, m.rules, m.exclusions, m.info, m.shadowed, m.disagreed)
+	reg.MustRegister(m.duration, m.requests, m.blocked, m.hits, m.responses, m.score, m.truncated, m.mode, m.rules, m.exclusions, m.info, m.shadowed, m.disagreed)
 	return m
 }
 
@@ -94,6 +96,11 @@ func (m *Manager) Posture(routes []Posture) {
 		}
 	}
 	m.Keep(used)
+}
+
+// ObserveResponse counts an inspected response.
+func (m *Manager) ObserveResponse(route, outcome string) {
+	m.metrics.responses.WithLabelValues(route, outcome).Inc()
 }
 
 // Observe counts an inspected request.

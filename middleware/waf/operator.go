@@ -36,6 +36,9 @@ var compiling struct {
 // most of them in common.
 var filters sync.Map
 
+// specials bounds the memory of all filters together.
+var specials = screen.NewBudget(32, 600)
+
 // register puts filters in front of patterns, in all rule sets that are compiled
 // from now on.
 var register = sync.OnceFunc(func() {
@@ -46,7 +49,7 @@ var register = sync.OnceFunc(func() {
 		}
 		f, ok := filters.Load(o.Arguments)
 		if !ok {
-			made, _ := screen.NewFilter(o.Arguments) // without one, the pattern is always tried
+			made, _ := screen.NewFilter(o.Arguments, specials) // without one, the pattern is always tried
 			f, _ = filters.LoadOrStore(o.Arguments, made)
 		}
 		if f := f.(*screen.Filter); f != nil {

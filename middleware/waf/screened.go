@@ -58,7 +58,7 @@ func newScreened(rs *Ruleset) *screened {
 	custom := strings.ToLower(rs.settings.Custom)
 	var rules []screen.Rule
 	for _, r := range rs.order {
-		if rs.kept[r.ID()] || !strings.Contains(custom, "paranoia_level") && levelOf(r.Tags()) > rs.settings.Paranoia {
+		if rs.kept[r.ID()] || rs.lean.dropped[r.ID()] || !strings.Contains(custom, "paranoia_level") && levelOf(r.Tags()) > rs.settings.Paranoia {
 			continue
 		}
 		rules = append(rules, screen.Rule{ID: r.ID(), Phase: int(r.Phase()), Raw: r.Raw()})
@@ -148,7 +148,7 @@ func fickle(r types.RuleMetadata) bool {
 // one and the same request, and the bookkeeping that counts them.
 func (rs *Ruleset) found(v Verdict) (out []int) {
 	for _, id := range v.all {
-		if r := rs.rules[id]; r != nil && (attackRule(id) || customRule(id)) && !fickle(r) {
+		if r := rs.rules[id]; r != nil && (attackRule(id) || customRule(id)) && !rs.lean.dropped[id] && !fickle(r) {
 			out = append(out, id)
 		}
 	}

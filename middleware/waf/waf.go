@@ -50,21 +50,23 @@ type Manager struct {
 	metrics *metrics
 	timeout time.Duration
 
-	mu   sync.Mutex
-	sets map[Settings]*Ruleset
+	mu      sync.Mutex
+	sets    map[Settings]*Ruleset
+	answers map[int]*Responses // by paranoia
 }
 
 // NewManager makes a Manager. It compiles nothing.
 func NewManager(o Options) *Manager {
-	m := &Manager{log: o.Log, timeout: Timeout, sets: map[Settings]*Ruleset{}}
+	m := &Manager{log: o.Log, timeout: Timeout, sets: map[Settings]*Ruleset{}, answers: map[int]*Responses{}}
 	m.metrics = newMetrics(o.Registerer)
 	return m
 }
 
 // Ruleset is a compiled rule set. It is safe for concurrent use.
 type Ruleset struct {
-	waf      coraza.WAF
-	alone    coraza.WAF // without the screen and its filters
+	alone    coraza.WAF // as the rules are written
+	waf      coraza.WAF // lean; nil without the screen
+	lean     *lean
 	settings Settings
 	manager  *Manager
 	rules    map[int]types.RuleMetadata
@@ -82,7 +84,7 @@ func (m *Manager) Ruleset(s Settings) (*Ruleset, error) {
 	}
 	r := &Ruleset{settings: s, manager: m, rules: map[int]types.RuleMetadata{}}
 	var err error
-	if r.waf, err = compile(s, s.NoScreen, func(rule types.RuleMetadata) {
+	if r.alone, err = compile(s, nil, func(rule types.RuleMetadata) {
 		if rule.ID() != 0 {
 			r.rules[rule.ID()] = rule
 			r.order = append(r.order, rule)
@@ -91,8 +93,11 @@ func (m *Manager) Ruleset(s Settings) (*Ruleset, error) {
 		return nil, err
 	}
 	r.kept = counted(r.order)
-	if r.alone = r.waf; !s.NoScreen {
-		if r.alone, err = compile(s, true, func(types.RuleMetadata) {}); err != nil {
+	if !s.NoScreen {
+		if r.lean = leanOf(s, r.order, r.kept); r.lean == nil {
+			r.lean = &lean{}
+		}
+		if r.waf, err = compile(s, r.lean, func(types.RuleMetadata) {}); err != nil {
 			return nil, err
 		}
 		r.screened = newScreened(r)
@@ -102,14 +107,18 @@ func (m *Manager) Ruleset(s Settings) (*Ruleset, error) {
 	return r, nil
 }
 
-// compile compiles the rules for s. plain means that patterns are searched as the
-// engine does it alone.
-func compile(s Settings, plain bool, each func(types.RuleMetadata)) (coraza.WAF, error) {
+// compile compiles the rules for s: as they are written, or lean and with filters
+// in front of patterns.
+func compile(s Settings, l *lean, each func(types.RuleMetadata)) (coraza.WAF, error) {
 	compiling.Lock()
 	defer compiling.Unlock()
-	compiling.plain = plain
 	register()
-	c := coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(directives(s))
+	compiling.plain = l == nil
+	text := directives(s)
+	if l != nil {
+		text += l.directives()
+	}
+	c := coraza.NewWAFConfig().WithRootFS(coreruleset.FS).WithDirectives(text)
 	w, err := coraza.NewWAF(experimental.WAFConfigWithRuleObserver(c, each))
 	if err != nil {
 		return nil, fmt.Errorf("rules can't be compiled: %w", err)
