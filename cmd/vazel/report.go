@@ -35,7 +35,7 @@ func reportCommand(ctx context.Context, args []string, out, errs io.Writer) erro
 	if err != nil {
 		return err
 	}
-	p, err := newPrometheus(*server)
+	p, err := prometheusAt(*server)
 	if err != nil {
 		return err
 	}

@@ -76,7 +76,7 @@ type prometheusAPI struct {
 	client *http.Client
 }
 
-func newPrometheus(server string) (*prometheusAPI, error) {
+func prometheusAt(server string) (*prometheusAPI, error) {
 	u, err := url.Parse(server)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 		return nil, fmt.Errorf("-prometheus %q is no URL, such as http://127.0.0.1:9090", server)
