@@ -95,7 +95,7 @@ const mostAnswer = 64 << 20
 
 // query asks for an expression at a time.
 func (p *prometheusAPI) query(ctx context.Context, expr string, at time.Time) ([]promSample, error) {
-	form := url.Values{"query": {expr}, "time": {strconv.FormatInt(at.Unix(), 10)}}
+	form := url.Values{"query": {expr}, "time": {strconv.FormatFloat(float64(at.UnixMilli())/1000, 'f', -1, 64)}}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.base+"/api/v1/query", strings.NewReader(form.Encode()))
 	if err != nil {
 		return nil, err
