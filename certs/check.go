@@ -45,7 +45,7 @@ func (c Organization) Check() (l []Mistake) {
 // CheckAuthorities says what is wrong with a file of certification authorities.
 // Those whose time is over are no mistake, but listed.
 func CheckAuthorities(path string) (expired []string, err error) {
-	cas, err := loadCAs(path)
+	cas, err := LoadCAs(path)
 	for _, c := range cas {
 		if time.Now().After(c.NotAfter) {
 			expired = append(expired, fmt.Sprintf("%s expired on %s", c.Subject, c.NotAfter.UTC().Format(time.DateOnly)))

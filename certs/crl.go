@@ -154,7 +154,7 @@ func (c CRL) issuers(cas []*x509.Certificate) ([]*x509.Certificate, error) {
 	if c.Issuer == "" {
 		return cas, nil
 	}
-	more, err := loadCAs(c.Issuer)
+	more, err := LoadCAs(c.Issuer)
 	if err != nil {
 		return nil, fmt.Errorf("issuer: %w", err)
 	}
@@ -180,7 +180,7 @@ func (c CRL) Check(ca []string, now time.Time) (warning string, err error) {
 	}
 	var cas []*x509.Certificate
 	for _, path := range ca {
-		l, err := loadCAs(path)
+		l, err := LoadCAs(path)
 		if err != nil {
 			return "", nil // a mistake of ca, and told as such
 		}

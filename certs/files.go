@@ -69,8 +69,8 @@ func checkChain(pair tls.Certificate) error {
 	return nil
 }
 
-// loadCAs reads the certification authorities of a PEM file.
-func loadCAs(path string) ([]*x509.Certificate, error) {
+// LoadCAs reads the certification authorities of a PEM file.
+func LoadCAs(path string) ([]*x509.Certificate, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
 		return nil, err

@@ -55,7 +55,7 @@ func (s *Set) loadOrganizations(all map[string]Organization) error {
 			fail(errors.New("needs ca"))
 		}
 		for _, path := range c.CA {
-			cas, err := loadCAs(path)
+			cas, err := LoadCAs(path)
 			if err != nil {
 				fail(fmt.Errorf("ca: %w", err))
 				continue

@@ -30,7 +30,7 @@ func Overlaps(all map[string]Organization) []Overlap {
 		o := &organization{key: key, ids: c.ID, subject: c.Subject, pins: c.SPKI}
 		o.readNames(c)
 		for _, path := range c.CA {
-			if cas, err := loadCAs(path); err == nil {
+			if cas, err := LoadCAs(path); err == nil {
 				o.cas = append(o.cas, cas...)
 			}
 		}

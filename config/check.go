@@ -96,10 +96,11 @@ func (t *tree) checkMain() {
 		case unix:
 		case err != nil || !validPort(port, 0) || aerr != nil && host != "localhost" && host != "":
 			t.bad(n, "", "admin.listen %q is not an address with port, such as 127.0.0.1:9180, or unix:/path", n.Value)
-		case aerr != nil && host != "localhost", aerr == nil && !a.IsLoopback():
-			t.warn(n, "the admin listener is not on a loopback address; whoever reaches it can reload the gateway and read its metrics")
+		case (aerr != nil && host != "localhost" || aerr == nil && !a.IsLoopback()) && c.Admin.TLS == nil:
+			t.problem(n, "the admin listener is not on a loopback address, and whoever reaches it can reload the gateway; set admin.tls and admin.operators, or listen on 127.0.0.1 or unix:/path")
 		}
 	}
+	t.checkOperators(admin, &c.Admin)
 	t.checkRequestLog("access_log", &c.AccessLog)
 	t.checkRequestLog("security_log", &c.SecurityLog)
 	_, audit := get(root, "audit_log")

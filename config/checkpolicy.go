@@ -82,6 +82,7 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 		t.checkRange(v, "threshold", 1, 10_000)
 		t.checkInspection(v, where)
 	}
+	t.checkContent(n, where)
 	_, compress := get(n, "compress")
 	for _, c := range wordsOf(compress) {
 		t.oneOf(c, "coding", "zstd", "br", "gzip")
@@ -233,6 +234,9 @@ func (t *tree) resolvePaths(p *Policy) {
 	}
 	if w := p.WAF; w != nil && w.Rules != "" {
 		w.RulesText = string(t.file1(nil, &w.Rules))
+	}
+	if p.OpenAPI != "" {
+		p.OpenAPIText = string(t.file1(nil, &p.OpenAPI))
 	}
 	if u := p.UpstreamTLS; u != nil {
 		for _, f := range []*string{&u.CA, &u.Cert} {

@@ -69,6 +69,7 @@ func (t *tree) checkLimits(n *yaml.Node) {
 	}
 	t.checkSize(n, "max_header", 1<<10, 16<<20)
 	t.checkSize(n, "max_uri", 64, 1<<20)
+	t.checkSize(n, "spool_disk", 1<<20, 1<<44)
 	t.checkRange(n, "max_headers", 1, 10_000)
 	t.checkRange(n, "max_streams", 1, 10_000)
 	t.checkRange(n, "max_in_flight", 1, 10_000_000)

@@ -18,6 +18,15 @@ func (t *tree) checkInspection(n *yaml.Node, where string) {
 	}
 	_, screen := get(n, "screen")
 	t.oneOf(screen, "waf.screen", "auto", "off")
+	_, cyrillic := get(n, "cyrillic")
+	t.oneOf(cyrillic, "waf.cyrillic", "auto", "off")
+	_, app := get(n, "app")
+	t.oneOf(app, "waf.app", waf.Apps()...)
+	if key, tables := get(n, "tables"); tables != nil && app != nil && app.Value != "ckan" {
+		t.bad(key, "", "waf.tables: only app: ckan has SQL")
+	}
+	_, over := get(n, "body_over_limit")
+	t.oneOf(over, "waf.body_over_limit", middleware.OverLimitWords()...)
 	_, responses := get(n, "responses")
 	t.oneOf(responses, "waf.responses", "off", "detect", "block")
 	own := map[int]bool{} // rules of the operator's own

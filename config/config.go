@@ -189,6 +189,8 @@ type Limits struct {
 	CacheSize unit.Size `yaml:"cache_size"`
 	// BufferMemory is how much memory request bodies that are inspected (waf) may take in all; beyond it they get 503. A quarter is kept for bodies of up to 16KiB. At least 32MiB; default: 256MiB.
 	BufferMemory unit.Size `yaml:"buffer_memory"`
+	// SpoolDisk is how much disk, in the folder that TMPDIR names, request bodies may take in all while they are scanned (scan); beyond it they get 503. Default: 1GiB.
+	SpoolDisk unit.Size `yaml:"spool_disk"`
 	// InspectionTime is how much CPU time the inspection (waf) of one caller's requests may take in a second, on the average of ten: of an organization, or of an anonymous caller's address. Beyond it the caller gets 429. Default: a quarter of the CPUs.
 	InspectionTime unit.Duration `yaml:"inspection_time"`
 	// InspectionAtOnce is how many requests are inspected at once; others wait for a second at most, and get 503 then. Default: twice the number of CPUs.
@@ -203,12 +205,23 @@ type Limits struct {
 	MaxConnectionsPerIP int `yaml:"max_connections_per_ip"`
 }
 
-// Admin is the listener for operators; it must not be public.
+// Admin is the listener for operators: metrics, health, reload, and the pages of the console; it must not be public.
 type Admin struct {
-	// Listen is host:port, or unix:/path for a socket; default: 127.0.0.1:9180.
+	// Listen is host:port, or unix:/path for a socket; default: 127.0.0.1:9180. Anything but a loopback address or a socket needs tls and operators.
 	Listen string `yaml:"listen"`
 	// Hosts lists further names by which the listener may be called, against DNS rebinding; default: only its address and localhost.
 	Hosts []string `yaml:"hosts"`
+	// TLS has the listener speak https and ask for a certificate.
+	TLS *AdminTLS `yaml:"tls"`
+	// Operators lists who may use the listener, by their certificates: an e-mail address that stands in one, sha256:FINGERPRINT of one, or its common name. A reload puts a change in force at once. Required with tls.
+	Operators []string `yaml:"operators"`
+}
+
+// AdminTLS is how the admin listener proves itself and whom it believes.
+type AdminTLS struct {
+	certs.KeyPair `yaml:",inline"`
+	// CA is the PEM file with the authorities that issue operators' certificates. Required.
+	CA string `yaml:"ca"`
 }
 
 // Log is where a log goes.

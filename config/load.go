@@ -39,6 +39,8 @@ type Config struct {
 	Read *Files // what it was read from
 
 	good map[string][]byte // content of each file that was valid, for LoadWith
+
+	places map[string]Setting // see Place
 }
 
 // FileStatus is how a file of the configuration fared.
@@ -308,7 +310,7 @@ func (c *Config) hash() string {
 }
 
 // AdminAddress is where the gateway that runs with the configuration at path
-// has its admin listener. It reads no more than it must, so that it works while
+// has its admin listener, beginning with https:// if it asks for a certificate. It reads no more than it must, so that it works while
 // something else is wrong.
 func AdminAddress(path string) (string, error) {
 	if info, err := os.Stat(path); err == nil && info.IsDir() {
@@ -320,7 +322,8 @@ func AdminAddress(path string) (string, error) {
 	}
 	var f struct {
 		Admin struct {
-			Listen string `yaml:"listen"`
+			Listen string    `yaml:"listen"`
+			TLS    yaml.Node `yaml:"tls"`
 		} `yaml:"admin"`
 	}
 	if err := yaml.Unmarshal(b, &f); err != nil {
@@ -331,7 +334,10 @@ func AdminAddress(path string) (string, error) {
 		return defaultAdmin, nil
 	}
 	if f.Admin.Listen == "" {
-		return defaultAdmin, nil
+		f.Admin.Listen = defaultAdmin
+	}
+	if f.Admin.TLS.Kind == yaml.MappingNode {
+		return "https://" + f.Admin.Listen, nil
 	}
 	return f.Admin.Listen, nil
 }
@@ -383,6 +389,9 @@ func (t *tree) fill() {
 	}
 	if l.BufferMemory == 0 {
 		l.BufferMemory = 256 << 20
+	}
+	if l.SpoolDisk == 0 {
+		l.SpoolDisk = 1 << 30
 	}
 	num(&l.MaxInFlight, 10000)
 	num(&l.MaxRequests, 1_000_000)

@@ -29,13 +29,13 @@ var enums = map[string][]string{
 // fieldEnums lists those of keys that mean different things in different places.
 var fieldEnums = map[string][]string{
 	"config.Log.Format": {"json"}, "middleware.RequestLog.Format": {middleware.FormatJSON, middleware.FormatECS, middleware.FormatOCSF, middleware.FormatCEF}, "middleware.RequestLog.Addresses": {middleware.AddressesTruncated, middleware.AddressesFull},
-	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.WAF.Screen": {"auto", "off"}, "middleware.WAF.Responses": {"off", "detect", "block"}, "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
+	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.WAF.Screen": {"auto", "off"}, "middleware.WAF.Cyrillic": {"auto", "off"}, "middleware.WAF.App": {"ckan", "geonetwork", "mapserver", "regix"}, "middleware.WAF.Responses": {"off", "detect", "block"}, "middleware.Leaks.EGN": middleware.LeakActions(), "middleware.Leaks.IBAN": middleware.LeakActions(), "middleware.Leaks.Card": middleware.LeakActions(), "middleware.Leaks.StackTrace": middleware.LeakActions(), "middleware.Scan.OnScannerFailure": middleware.ScanFailureWords(), "middleware.WAF.BodyOverLimit": middleware.OverLimitWords(), "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
 	"middleware.SLO.Profile": middleware.SLOProfiles(), "middleware.Quota.Per": middleware.QuotaPers(), "middleware.Bandwidth.Per": middleware.BandwidthPers(), "middleware.RateLimit.Mode": middleware.LimitModes(), "middleware.Quota.Mode": middleware.LimitModes(),
 	"certs.Organization.EKU": {"client", "any"}, "certs.TLS.Profile": certs.Profiles(),
 }
 
 // itemEnums lists the words that the items of a list may hold.
-var itemEnums = map[string][]string{"protocols": {"h1", "h2", "h3"}, "compress": {"zstd", "br", "gzip"}, "accept": {"doctype", "schema_location", "xinclude"}, "challenges": {"http-01", "tls-alpn-01", "dns-01"}}
+var itemEnums = map[string][]string{"protocols": {"h1", "h2", "h3"}, "compress": {"zstd", "br", "gzip"}, "types": middleware.FileTypes(), "accept": {"doctype", "schema_location", "xinclude"}, "challenges": {"http-01", "tls-alpn-01", "dns-01"}}
 
 // Schema is the JSON Schema (2020-12) of a configuration file, made from the
 // same types that files are read into.

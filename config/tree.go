@@ -161,6 +161,7 @@ func (t *tree) build() {
 		t.buildService(key, t.services[key], defaults)
 	}
 	t.checkUnused()
+	t.notePlaces()
 	if n, _, _ := t.errs.count(); n == 0 && len(t.services) == 0 {
 		t.warn(t.main.root, "no service is configured")
 	}
@@ -271,6 +272,7 @@ func (t *tree) buildService(name string, n, defaults *yaml.Node) {
 	}
 	merged := merge(base, n)
 	s.Policy = t.effective(merged)
+	t.checkMerged(merged, &s.Policy, where)
 
 	_, routes := get(n, "routes")
 	if routes == nil || len(routes.Content) == 0 {
@@ -317,6 +319,7 @@ func (t *tree) buildRoute(s *Service, n *yaml.Node, e RouteEntry, service *yaml.
 	t.checkRoute(n, where, r)
 	merged := merge(service, n)
 	r.Policy = t.effective(merged)
+	t.checkMerged(merged, &r.Policy, where)
 	r.At, r.Settings = t.position(n), t.settings(merged)
 	_, own := get(n, "rate_limit")
 	r.OwnRateLimit = own != nil

@@ -37,6 +37,20 @@ func added(what string) rule {
 	}
 }
 
+// listed is a rule for lists of what alone is let through; none lets all through.
+func listed(what string) rule {
+	more := added(what)
+	return func(old, new any) string {
+		switch {
+		case old == nil:
+			return ""
+		case new == nil:
+			return what
+		}
+		return more(old, new)
+	}
+}
+
 // removed is a rule for lists of what is refused.
 func removed(what string) rule {
 	more := added(what)
@@ -139,7 +153,8 @@ var globalRules = map[string]rule{
 		}
 		return ""
 	},
-	"admin.hosts": added("the admin listener answers to more names"),
+	"admin.operators": added("more may operate the gateway"),
+	"admin.hosts":     added("the admin listener answers to more names"),
 	"admin.listen": func(_, new any) string {
 		if a, err := netip.ParseAddrPort(fmt.Sprint(new)); err == nil && !a.Addr().IsLoopback() {
 			return "the admin listener is not on a loopback address"
@@ -334,9 +349,35 @@ func policyRules(was, is map[string]any) map[string]rule {
 		"waf.threshold": raised("inspection is lowered", 5),
 		"waf.exclude":   added("rules are left out"),
 		"waf.accept":    added("dangerous XML is let through"),
-		"waf.rules":     because("other rules of the operator's apply"),
-		"audit":         lowered("fewer audit records are left", "full", "refusals"),
-		"cors.origins":  added("origins may read responses"),
+		"waf.app":       because("inspection takes another application's requests for granted"),
+		"waf.tables":    added("SQL may read more tables"),
+		"waf.cyrillic":  because("escapes are read differently by inspection"),
+		"waf.body_over_limit": func(_, new any) string {
+			if new == "inspect_head" {
+				return "only the beginning of large bodies is inspected"
+			}
+			return ""
+		},
+		"content_types":     listed("bodies of more types are let in"),
+		"files.types":       listed("files of more types are let in"),
+		"files.max_size":    raised("the limit is raised", unbounded),
+		"files.max_count":   raised("the limit is raised", unbounded),
+		"openapi":           gone("requests are no longer held to a description"),
+		"leaks.egn":         lowered("leaks are treated more lightly", "block", "mask", "count"),
+		"leaks.iban":        lowered("leaks are treated more lightly", "block", "mask", "count"),
+		"leaks.card":        lowered("leaks are treated more lightly", "block", "mask", "count"),
+		"leaks.stack_trace": lowered("leaks are treated more lightly", "block", "mask", "count"),
+		"operations":        listed("more operations are let in"),
+		"scan":              gone("uploads are no longer scanned"),
+		"scan.on_scanner_failure": func(_, new any) string {
+			if new == "allow" {
+				return "unscanned uploads pass while the scanner fails"
+			}
+			return ""
+		},
+		"waf.rules":    because("other rules of the operator's apply"),
+		"audit":        lowered("fewer audit records are left", "full", "refusals"),
+		"cors.origins": added("origins may read responses"),
 		"websocket": func(_, new any) string {
 			if new == true {
 				return "connections may be upgraded"

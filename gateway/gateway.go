@@ -48,6 +48,7 @@ type Gateway struct {
 	networks *addresses.Manager
 	observer *middleware.Observer
 	traces   *tracing.Manager
+	refused  *middleware.Incidents
 	conns    *connections
 	files    *middleware.Descriptors
 
@@ -99,7 +100,8 @@ func newGateway(o Options) (*Gateway, error) {
 	}); err != nil {
 		return nil, err
 	}
-	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log, Version: o.Version})
+	g.refused = middleware.NewIncidents(g.decided)
+	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log, Version: o.Version, Incidents: g.refused})
 	g.traces = tracing.New(tracing.Options{Log: o.Log.Named("tracing"), Registerer: o.Registerer, Version: o.Version})
 	g.networks = addresses.NewManager(addresses.Options{Log: o.Log.Named("addresses"), Registerer: o.Registerer, StateDir: o.StateDir, Changed: g.networksChanged})
 	g.conns = newConnections(g.metrics.requests)
@@ -159,6 +161,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	former := g.snapshot.Load()
 	g.engines.Load.SetMost(c.Limits.MaxInFlight)
 	g.engines.Buffers.SetMost(int64(c.Limits.BufferMemory))
+	g.engines.Spool.SetMost(int64(c.Limits.SpoolDisk))
 	g.engines.Inspection(time.Duration(c.Limits.InspectionTime), c.Limits.InspectionAtOnce)
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
 	g.metrics.fit(c)
@@ -219,6 +222,7 @@ func (g *Gateway) Run(ctx context.Context) error {
 	wg.Go(func() { g.files.Run(background) })
 	wg.Go(func() { g.networks.Run(background) })
 	wg.Go(func() { g.watchEnds(background) })
+	wg.Go(func() { g.sample(background) })
 	<-ctx.Done()
 	g.drain()
 	stop()

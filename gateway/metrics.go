@@ -27,7 +27,19 @@ type metrics struct {
 
 	withdrawnRequests *prometheus.CounterVec
 
-	info *configInfo
+	info    *configInfo
+	version string
+
+	mu               sync.Mutex
+	applied, refused time.Time // last configurations
+}
+
+// lastReload is when the configuration in force was applied, and when a later one
+// was refused, if one was.
+func (m *metrics) lastReload() (applied, refused time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.applied, m.refused
 }
 
 // configInfo is vazel_config_info: exactly one series, of the configuration in force.
@@ -50,6 +62,7 @@ func (i *configInfo) Collect(ch chan<- prometheus.Metric) {
 
 func newMetrics(reg prometheus.Registerer, version string) *metrics {
 	m := &metrics{
+		version:  version,
 		requests: middleware.NewMetrics(reg),
 		acceptErrors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vazel_accept_errors_total", Help: "Times that a connection could not be accepted, for want of file descriptors or for another reason of the system.",
@@ -95,6 +108,13 @@ func newMetrics(reg prometheus.Registerer, version string) *metrics {
 // reloaded notes how an attempt to apply a configuration ended; c is nil if it
 // could not even be loaded.
 func (m *metrics) reloaded(c *config.Config, err error) {
+	m.mu.Lock()
+	if now := time.Now(); err != nil {
+		m.refused = now
+	} else {
+		m.applied, m.refused = now, time.Time{}
+	}
+	m.mu.Unlock()
 	if err != nil {
 		m.reloads.WithLabelValues("failure").Inc()
 		m.lastSuccess.Set(0)

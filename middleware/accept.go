@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// prefersHTML reports whether Accept names HTML with at least the weight that it
+// PrefersHTML reports whether Accept names HTML with at least the weight that it
 // gives to JSON, by name or by wildcard (RFC 9110 12.5.1). Programs that accept
 // anything get JSON.
-func prefersHTML(accept []string) bool {
+func PrefersHTML(accept []string) bool {
 	html := -1.0
 	json, exact := 0.0, 0 // exact: 3 by name, 2 application/*, 1 */*
 	for _, v := range accept {
@@ -33,10 +33,10 @@ func prefersHTML(accept []string) bool {
 	return html > 0 && html >= json
 }
 
-// prefersBulgarian reports whether Accept-Language wants Bulgarian rather than
+// PrefersBulgarian reports whether Accept-Language wants Bulgarian rather than
 // English; of equal weights the first named counts. Where neither is named it is
 // English: then a program is asking.
-func prefersBulgarian(fields []string) bool {
+func PrefersBulgarian(fields []string) bool {
 	best, bulgarian := 0.0, false
 	for _, v := range fields {
 		for part := range strings.SplitSeq(v, ",") {

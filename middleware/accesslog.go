@@ -148,5 +148,9 @@ func (rec *Record) refused() bool {
 		http.StatusMisdirectedRequest, http.StatusUnprocessableEntity, http.StatusTooManyRequests, http.StatusRequestHeaderFieldsTooLarge:
 		return true
 	}
-	return rec.Denial.By == "waf"
+	switch rec.Denial.By {
+	case "waf", "scan", "content_types", "files", "operations", "openapi", "leaks":
+		return true
+	}
+	return false
 }

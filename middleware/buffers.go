@@ -53,22 +53,19 @@ func (b *Buffers) take(n, had int64) bool {
 // lease is what one request has taken.
 type lease struct {
 	from *Buffers
-	n    int64
+	n    atomic.Int64 // whoever reads the body ends it, or whoever serves the request
 }
 
 func (l *lease) more(n int64) bool {
-	if !l.from.take(n, l.n) {
+	if !l.from.take(n, l.n.Load()) {
 		return false
 	}
-	l.n += n
+	l.n.Add(n)
 	return true
 }
 
 // end gives everything back.
-func (l *lease) end() {
-	l.from.used.Add(-l.n)
-	l.n = 0
-}
+func (l *lease) end() { l.from.used.Add(-l.n.Swap(0)) }
 
 // errNoBuffer is a body that finds no memory.
 var errNoBuffer = &BodyRefusal{http.StatusServiceUnavailable, Denial{
@@ -106,5 +103,5 @@ func (l *lease) read(body io.Reader, most int) (b []byte, over bool, err error) 
 // less gives n bytes back.
 func (l *lease) less(n int64) {
 	l.from.used.Add(-n)
-	l.n -= n
+	l.n.Add(-n)
 }

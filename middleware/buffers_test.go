@@ -27,8 +27,8 @@ func TestBuffers(t *testing.T) {
 			l.end()
 			break
 		}
-		if len(b) != 600<<10 || over || l.n != int64(cap(b)) {
-			t.Fatalf("%d bytes, %v, %d accounted for %d", len(b), over, l.n, cap(b))
+		if len(b) != 600<<10 || over || l.n.Load() != int64(cap(b)) {
+			t.Fatalf("%d bytes, %v, %d accounted for %d", len(b), over, l.n.Load(), cap(b))
 		}
 		held = append(held, l)
 	}

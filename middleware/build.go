@@ -14,6 +14,7 @@ import (
 // credentials by design (Fetch 4.8), so CORS answers it before access is asked.
 func (c *Chain) Build(env Env) (Func, error) {
 	var policies []Func
+	env.typesListed = len(c.ContentTypes) > 0
 	for _, p := range []struct {
 		key   string
 		build func() (Func, error)
@@ -32,11 +33,17 @@ func (c *Chain) Build(env Env) (Func, error) {
 		{"concurrency", func() (Func, error) { return buildConcurrency(c.Concurrency, env) }},
 		{"bandwidth", func() (Func, error) { return c.Bandwidth.Build(env) }},
 		{"max_body", func() (Func, error) { return buildMaxBody(int64(c.MaxBody), env) }},
+		{"content_types", func() (Func, error) { return buildContentTypes(c.ContentTypes, env) }},
+		{"operations", func() (Func, error) { return buildOperations(c.Operations, env) }},
+		{"files", func() (Func, error) { return c.Files.Build(env) }},
+		{"openapi", func() (Func, error) { return buildOpenAPI(c.OpenAPIText, env) }},
 		{"waf", func() (Func, error) { return c.WAF.Build(env) }},
 		{"slo", func() (Func, error) { return buildOperation(c.SLO, env) }},
+		{"scan", func() (Func, error) { return c.Scan.Build(env) }},
 		{"headers", func() (Func, error) { return c.Headers.Build(env) }},
 		{"compress", func() (Func, error) { return buildCompress(c.Compress, env) }},
 		{"waf.responses", func() (Func, error) { return c.WAF.BuildResponses(env) }},
+		{"leaks", func() (Func, error) { return c.Leaks.Build(env) }},
 		{"cache", func() (Func, error) { return c.Cache.Build(env) }},
 	} {
 		f, err := p.build()

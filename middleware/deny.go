@@ -85,7 +85,7 @@ func Deny(w http.ResponseWriter, r *http.Request, status int, d Denial) {
 	if d.Close && r.ProtoMajor <= 1 {
 		h["Connection"] = []string{"close"}
 	}
-	bulgarian := prefersBulgarian(r.Header["Accept-Language"])
+	bulgarian := PrefersBulgarian(r.Header["Accept-Language"])
 	text := textOf(d.Reason, status)
 	if d.Text != nil {
 		text = *d.Text
@@ -96,7 +96,7 @@ func Deny(w http.ResponseWriter, r *http.Request, status int, d Denial) {
 		var kind string
 		kind, body = fault(form, r, text, status, rec, &d, bulgarian)
 		h["Content-Type"] = []string{kind}
-	case form == errorsHTML || form != errorsProblem && prefersHTML(r.Header["Accept"]):
+	case form == errorsHTML || form != errorsProblem && PrefersHTML(r.Header["Accept"]):
 		page := refusalPage()
 		h["Content-Type"] = []string{"text/html; charset=utf-8"}
 		h["Content-Security-Policy"] = page.policy

@@ -172,8 +172,8 @@ func TestDenyChoosesTheForm(t *testing.T) {
 		if c.accept != "" {
 			accept = []string{c.accept}
 		}
-		if got := prefersHTML(accept); got != c.html {
-			t.Errorf("prefersHTML(%q) = %v, want %v", c.accept, got, c.html)
+		if got := PrefersHTML(accept); got != c.html {
+			t.Errorf("PrefersHTML(%q) = %v, want %v", c.accept, got, c.html)
 		}
 	}
 	for _, c := range []struct {
@@ -183,8 +183,8 @@ func TestDenyChoosesTheForm(t *testing.T) {
 		{"", false}, {"bg", true}, {"bg-BG,bg;q=0.9,en;q=0.8", true}, {"en-US,en;q=0.9,bg;q=0.8", false}, {"de,bg;q=0.5", true}, {"de, fr", false}, {"en, bg", false}, {"bg, en", true},
 		{"bg;q=0", false}, {"BG", true}, {"*", false}, {"bgx", false},
 	} {
-		if got := prefersBulgarian([]string{c.language}); got != c.bulgarian {
-			t.Errorf("prefersBulgarian(%q) = %v, want %v", c.language, got, c.bulgarian)
+		if got := PrefersBulgarian([]string{c.language}); got != c.bulgarian {
+			t.Errorf("PrefersBulgarian(%q) = %v, want %v", c.language, got, c.bulgarian)
 		}
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/vazel-gateway/vazel/middleware/audit"
 	"github.com/vazel-gateway/vazel/middleware/cache"
 	"github.com/vazel-gateway/vazel/middleware/limit"
+	"github.com/vazel-gateway/vazel/middleware/openapi"
 	"github.com/vazel-gateway/vazel/middleware/waf"
 )
 
@@ -36,8 +37,12 @@ type Engines struct {
 	Audit   *audit.Log
 	Load    *Load
 	Buffers *Buffers
+	Spool   *Spool
 	Cache   *cache.Store
 
+	scans      *scanMetrics
+	documents  openapi.Cache
+	leaked     *prometheus.CounterVec
 	inspection *inspectionBudget
 
 	cached *prometheus.CounterVec
@@ -65,9 +70,13 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 		cached: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vazel_cache_requests_total", Help: "Requests of routes with a cache. Result: hit, miss (and kept), revalidated, stale (the upstream failed), coalesced, pass (can't be kept).",
 		}, []string{"route", "result"}),
+		leaked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "vazel_leaks_total", Help: "Personal numbers, account and card numbers and stack traces found in responses, and what became of them.",
+		}, []string{"service", "kind", "action"}),
 		places: map[string]*crowd{}, bands: map[string]*pacers{}, refusals: map[string]*refusals{},
 		log: o.Log.Named("limits"),
 	}
+	e.Spool, e.scans = newSpool(e.Buffers, o.Registerer), newScanMetrics(o.Registerer)
 	rand.Read(e.hash.key[:])
 	if o.StateDir != "" {
 		e.quotas = filepath.Join(o.StateDir, "quotas.json")
@@ -77,7 +86,7 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 	}
 	e.inspection = newInspectionBudget(e.Limits, &e.hash, o.Registerer)
 	e.lent = newStoreMetrics(e.Limits, o.Registerer)
-	o.Registerer.MustRegister(NewLimitCollector(e.Limits, e.crowded), e.cached)
+	o.Registerer.MustRegister(NewLimitCollector(e.Limits, e.crowded), e.cached, e.leaked)
 	for _, g := range []struct {
 		name, help string
 		value      func(cache.Stats) float64
@@ -133,6 +142,16 @@ func (e *Engines) crowded() map[string]float64 {
 		}
 	}
 	return full
+}
+
+// LimitsInUse is how much of each limit somebody has in use: rate limits, quotas
+// and bounds on concurrency.
+func (e *Engines) LimitsInUse() []limit.Usage {
+	all := e.Limits.Usages()
+	for name, ratio := range e.crowded() {
+		all = append(all, limit.Usage{Policy: name, Name: everybody, Ratio: ratio})
+	}
+	return all
 }
 
 // Inspection bounds the CPU time that inspection may use; 0 is the default.

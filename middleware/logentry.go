@@ -110,8 +110,12 @@ func (e *logEntry) authentication() bool {
 	return d != nil && (d.By == "require_pq" || d.By == "allow" && e.rec.Organization == "")
 }
 
-// inspection reports whether inspection refused the request.
-func (e *logEntry) inspection() bool { return e.rec.Denial != nil && e.rec.Denial.By == "waf" }
+// inspection reports whether inspection refused the request for an attack or a
+// virus.
+func (e *logEntry) inspection() bool {
+	d := e.rec.Denial
+	return d != nil && (d.By == "waf" || d.By == "scan")
+}
 
 // scheme is that of the URL. Plain HTTP is spoken only where it is sent on to
 // https.

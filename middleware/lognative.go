@@ -66,6 +66,7 @@ func (e *logEntry) vazel(l *jsonLine) {
 			l.ints("vazel.inspection.rules", rec.InspectionRules)
 		}
 		l.some("vazel.inspection.category", rec.InspectionCategory)
+		rec.inspectionFound(l)
 	}
 	l.some("vazel.aborted", rec.Aborted)
 	if rec.Panic {

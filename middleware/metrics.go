@@ -50,6 +50,8 @@ type Metrics struct {
 	logDropped *prometheus.CounterVec
 	logUp      *prometheus.GaugeVec
 
+	Live Live // of the routes
+
 	room         room
 	byRequest    *handles[requestKey, prometheus.Counter]
 	byRoute      *handles[routeKey, *routeHandles]
@@ -190,6 +192,7 @@ type routeHandles struct {
 	duration, size    prometheus.Observer
 	exemplar          atomic.Int64 // second of the last one
 	bytesIn, bytesOut prometheus.Counter
+	live              *routeLive
 }
 
 type orgKey struct{ organization, route, outcome string }
@@ -219,6 +222,7 @@ func (m *Metrics) newRoute(k routeKey) *routeHandles {
 	return &routeHandles{
 		duration: m.duration.WithLabelValues(k.route, class), size: m.responseSize.WithLabelValues(k.route),
 		bytesIn: m.requestBytes.WithLabelValues(k.route), bytesOut: m.responseBytes.WithLabelValues(k.route),
+		live: m.Live.of(k.route),
 	}
 }
 
@@ -261,6 +265,7 @@ func (m *Metrics) done(rec *Record) {
 	}
 	m.byRequest.get(requestKey{rec.Listener, route, MethodLabel(rec.Method), rec.Protocol, rec.Status}).Inc()
 	h := m.byRoute.get(routeKey{route, rec.Status / 100})
+	h.live.note(rec)
 	h.observe(rec)
 	h.size.Observe(float64(rec.BytesOut))
 	if rec.BytesIn > 0 {

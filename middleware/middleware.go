@@ -47,8 +47,22 @@ type Chain struct {
 	Priority string `yaml:"priority"`
 	// MaxBody is the largest request body; more gets 413. Default: 10MiB.
 	MaxBody unit.Size `yaml:"max_body"`
+	// ContentTypes lists the only media types that request bodies may have, such as application/json or image/*; others, and bodies without a Content-Type, get 415 unsupported_media_type with the list in Accept and Accept-Post. Rule 920420 of the Core Rule Set, which has a list of its own, is left out then. Default: any.
+	ContentTypes unit.List `yaml:"content_types"`
+	// Files holds uploaded files to types, a size and a number.
+	Files *Files `yaml:"files"`
+	// Operations lists the only operations that requests may ask for: WMS:GetMap for one of an OGC service (by the parameters service and request of the query or of a form, or by the XML document), SOAP:GetPerson for what a SOAP envelope holds, or the name alone for both. Letter case does not matter. Any other one, and a request or body that shows none in its first 64KiB, gets 403 operation_not_allowed. Default: any.
+	Operations unit.List `yaml:"operations"`
+	// OpenAPI is an OpenAPI 3 document (one file, in YAML or JSON) that requests are held to: paths below those of its servers (others get 404), methods (405), path, query, header and cookie parameters, types of bodies (415) and what JSON bodies hold, up to 8MiB. What does not fit gets 400 openapi_invalid, which names the place.
+	OpenAPI string `yaml:"openapi"`
+	// OpenAPIText is what OpenAPI holds, for Build reads no files.
+	OpenAPIText string `yaml:"-"`
 	// WAF inspects requests with the OWASP Core Rule Set.
 	WAF *WAF `yaml:"waf"`
+	// Scan has a virus scanner look at request bodies before the upstream gets them.
+	Scan *Scan `yaml:"scan"`
+	// Leaks looks for personal and account numbers, card numbers and stack traces in responses.
+	Leaks *Leaks `yaml:"leaks"`
 	// Cache keeps public responses in memory, and answers from them while the upstream fails.
 	Cache *Cache `yaml:"cache"`
 	// Compress lists the content codings, in order of preference, in which responses of compressible types are sent: zstd, br, gzip.
@@ -93,4 +107,6 @@ type Env struct {
 	Metrics          *Metrics
 	Engines          *Engines
 	Addresses        *addresses.Book // the address sets of the configuration
+
+	typesListed bool // content_types says which bodies are taken
 }

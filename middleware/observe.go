@@ -18,9 +18,10 @@ import (
 
 // ObserverOptions is what an Observer needs from the process.
 type ObserverOptions struct {
-	Metrics *Metrics
-	Log     *zap.Logger
-	Version string // of the program, for logs
+	Metrics   *Metrics
+	Log       *zap.Logger
+	Incidents *Incidents // remembers refused requests; nil for none
+	Version   string     // of the program, for logs
 }
 
 // Observer makes the Record of each request and reads it when the request is
@@ -29,6 +30,7 @@ type Observer struct {
 	metrics *Metrics
 	log     *zap.Logger
 	version string
+	refused *Incidents
 	in      atomic.Pointer[observed]
 	records sync.Pool // *Record
 	lines   sync.Pool // *jsonLine
@@ -45,7 +47,7 @@ type observed struct {
 
 // NewObserver makes an Observer that logs nothing and trusts nobody until Use.
 func NewObserver(o ObserverOptions) *Observer {
-	ob := &Observer{metrics: o.Metrics, log: o.Log, version: o.Version}
+	ob := &Observer{metrics: o.Metrics, log: o.Log, refused: o.Incidents, version: o.Version}
 	ob.records.New = func() any { return new(Record) }
 	ob.lines.New = func() any { return new(jsonLine) }
 	ob.in.Store(&observed{logs: &Logs{}})
@@ -202,6 +204,7 @@ func (o *Observer) end(w *response, r *http.Request, abort bool) {
 		span := traced(rec, r)
 		in.tracer.Trace(&span)
 	}
+	o.refused.note(rec)
 	for _, f := range rec.done {
 		f(rec)
 	}

@@ -17,6 +17,8 @@ type operation struct {
 	service string
 	form    Query
 	hidden  bool // the body may ask for anything
+	soap    bool // the document is what a SOAP envelope holds
+	present bool // there is a body that is not only space
 }
 
 // maxOperation is how far into a body its operation is looked for.
@@ -45,6 +47,7 @@ func readOperation(r *http.Request) (op operation, err error) {
 		kind = strings.ToLower(textproto.TrimString(kind))
 	}
 	first, err := firstByte(head)
+	op.present = err == nil
 	switch {
 	case err != nil:
 	case first[len(first)-1] == '<':
@@ -132,7 +135,7 @@ func (op *operation) readXML(r io.Reader) {
 				return
 			}
 		default:
-			op.name = start.Name.Local
+			op.name, op.soap = start.Name.Local, depth > 0
 			for _, a := range start.Attr {
 				if a.Name.Space == "" && strings.EqualFold(a.Name.Local, "service") {
 					op.service = a.Value

@@ -20,24 +20,15 @@ type Query struct {
 // Has reports whether a parameter has a value, without regard to letter case; "*"
 // is any.
 func (q *Query) Has(name, want string) bool {
-	if q.Raw == "" {
-		return false
-	}
-	q.parse()
-	values := q.values[strings.ToLower(name)]
+	values := q.All(name)
 	return want == "*" && len(values) > 0 || slices.ContainsFunc(values, func(v string) bool { return strings.EqualFold(v, want) })
 }
 
-// first is the first value of a parameter, by its name in lower case, or "".
-func (q *Query) first(name string) string {
-	q.parse()
-	if v := q.values[name]; len(v) > 0 {
-		return v[0]
+// All lists the values of a parameter.
+func (q *Query) All(name string) []string {
+	if q.Raw == "" {
+		return nil
 	}
-	return ""
-}
-
-func (q *Query) parse() {
 	if !q.parsed {
 		q.parsed = true
 		q.values = map[string][]string{}
@@ -47,6 +38,15 @@ func (q *Query) parse() {
 			q.values[k] = append(q.values[k], v)
 		}
 	}
+	return q.values[strings.ToLower(name)]
+}
+
+// first is the first value of a parameter, or "".
+func (q *Query) first(name string) string {
+	if v := q.All(name); len(v) > 0 {
+		return v[0]
+	}
+	return ""
 }
 
 // unescapeQuery decodes as much of s as can be decoded.

@@ -66,6 +66,7 @@ type Record struct {
 	InspectionScore    int
 	InspectionRules    []int
 	InspectionCategory string
+	InspectionOutcome  string      // "block", "detect" if it would have been blocked, or "" if it passed
 	InspectionGuard    string      // reason of a body that was, or in detect mode would have been, refused before the rules
 	InspectionMatches  []waf.Match // what the rules found, masked
 

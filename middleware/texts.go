@@ -300,6 +300,55 @@ var texts = map[string]Text{
 		Localized{"Заявката не можа да бъде проверена", "Заявката не можа да бъде проверена за атаки, а непроверени заявки не се пропускат.", adviceOperatorBG},
 	},
 
+	"unsupported_media_type": {
+		Localized{"The type of the content is not accepted", "This address does not accept content of the type that the request says it has, or the request does not say any.", "Use one of the types that the Accept field of the answer lists."},
+		Localized{"Видът на съдържанието не се приема", "Този адрес не приема съдържание от вида, посочен в заявката, или в заявката не е посочен вид.", "Използвайте някой от видовете, изброени в полето Accept на отговора."},
+	},
+	"response_leak": {
+		Localized{"The answer was held back", "The answer of the service holds data that must not leave it.", adviceOperator},
+		Localized{"Отговорът е задържан", "Отговорът на услугата съдържа данни, които не бива да я напускат.", adviceOperatorBG},
+	},
+	"response_unreadable": {
+		Localized{"The answer could not be checked", "The service answered in a way that can't be checked for data that must not leave it.", adviceOperator},
+		Localized{"Отговорът не можа да бъде проверен", "Услугата отговори по начин, който не позволява проверка за данни, които не бива да я напускат.", adviceOperatorBG},
+	},
+	"openapi_invalid": {
+		Localized{"The request does not fit the description of the service", "A parameter or a part of the body is missing, has the wrong type or a value that the service does not accept.", adviceMaker},
+		Localized{"Заявката не отговаря на описанието на услугата", "Параметър или част от тялото липсва, е от неправилен тип или има стойност, която услугата не приема.", adviceMakerBG},
+	},
+	"file_type_not_allowed": {
+		Localized{"Files of this type are not accepted", "A file of the request has a type that this address does not accept.", "Send the file in another format, or ask the operator of the service which ones are accepted."},
+		Localized{"Файлове от този вид не се приемат", "Файл от заявката е от вид, който този адрес не приема.", "Изпратете файла в друг формат или попитайте администратора на услугата кои формати се приемат."},
+	},
+	"file_type_mismatch": {
+		Localized{"A file is not what it claims to be", "The content of a file does not fit the extension of its name or the type that the request states, or the name can't be accepted.", "Save the file anew in the right format, with a plain name and the extension of the format."},
+		Localized{"Файл не е такъв, за какъвто се представя", "Съдържанието на файл не отговаря на разширението на името му или на вида, посочен в заявката, или името му не може да бъде прието.", "Запишете файла отново в правилния формат, с обикновено име и с разширението на формата."},
+	},
+	"file_too_large": {
+		Localized{"A file is too large", "A file of the request is larger than this service accepts.", "Reduce the file, or ask the operator of the service for a higher limit."},
+		Localized{"Файл е твърде голям", "Файл от заявката е по-голям, отколкото тази услуга приема.", "Намалете файла или поискайте от администратора на услугата по-висока граница."},
+	},
+	"too_many_files": {
+		Localized{"Too many files", "The request holds more files than this service accepts at once.", "Send fewer at once."},
+		Localized{"Твърде много файлове", "Заявката съдържа повече файлове, отколкото тази услуга приема наведнъж.", "Изпратете по-малко наведнъж."},
+	},
+	"operation_not_allowed": {
+		Localized{"The operation is not available here", "This address offers only some operations of the service, and the requested one is not among them, or the request names none.", "If you need the operation, ask the operator of the service, and state the incident number."},
+		Localized{"Операцията не е достъпна тук", "На този адрес са достъпни само някои операции на услугата и поисканата не е сред тях или заявката не посочва операция.", "Ако операцията Ви е необходима, обърнете се към администратора на услугата и посочете номера на случая."},
+	},
+	"malware_found": {
+		Localized{"The request holds malware", "A virus scanner found malware in a file of the request.", "Scan the file on your computer. If you are sure that it is harmless, tell the operator of the service the incident number."},
+		Localized{"Заявката съдържа зловреден софтуер", "Антивирусната проверка откри зловреден софтуер във файл от заявката.", "Проверете файла на своя компютър. Ако сте сигурни, че е безвреден, съобщете номера на случая на администратора на услугата."},
+	},
+	"scan_too_large": {
+		Localized{"The request is too large to be scanned", "The request is larger than what can be scanned here for viruses, and unscanned files are not let through.", "Send it in smaller parts, or ask the operator of the service for a higher limit."},
+		Localized{"Заявката е твърде голяма за антивирусна проверка", "Заявката е по-голяма от това, което може да бъде проверено тук за вируси, а непроверени файлове не се пропускат.", "Изпратете я на по-малки части или поискайте от администратора на услугата по-висока граница."},
+	},
+	"scan_failed": {
+		Localized{"Files can't be scanned at present", "The request could not be scanned for viruses, and unscanned files are not let through.", adviceLater},
+		Localized{"В момента файловете не могат да бъдат проверени", "Заявката не можа да бъде проверена за вируси, а непроверени файлове не се пропускат.", adviceLaterBG},
+	},
+
 	// The state of the gateway and of what stands behind it.
 	"upstream_unreachable": {
 		Localized{"The service can't be reached", "The gateway could not reach the service that stands behind it.", adviceLater},

@@ -1,10 +1,8 @@
 package middleware
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"strconv"
 	"time"
@@ -25,6 +23,10 @@ type WAF struct {
 	Threshold int `yaml:"threshold"`
 	// Exclude lists what is left out: the id of a rule, or a mapping that narrows it to paths, organizations, a parameter, header field or cookie.
 	Exclude []Exclusion `yaml:"exclude"`
+	// App is what a service runs, one of ckan, geonetwork, mapserver and regix: what such an application is asked by its own rules is recognized by its structure, and only that is left out of the rules that it looks like an attack to. Default: none.
+	App string `yaml:"app"`
+	// Tables are those that SQL of app: ckan may read besides the resources, which are named by UUIDs.
+	Tables unit.List `yaml:"tables"`
 	// Rules is a file of further rules in SecLang, with ids from 1 to 99999. deny, drop and block refuse a request whatever its score; setvar may add to the score.
 	Rules string `yaml:"rules"`
 	// Responses is off, detect or block: the beginning of text responses (512KiB) is inspected for messages of databases and programs, listings and the like. block holds responses back until then, and refuses with 502; where mode is detect, it only detects. Default: off.
@@ -33,6 +35,11 @@ type WAF struct {
 	Accept unit.List `yaml:"accept"`
 	// Screen is auto (rules that can't match are found beforehand and not tried) or off, which costs several times the CPU and finds the same. Default: auto.
 	Screen string `yaml:"screen"`
+	// Cyrillic is auto (%uXXXX and \uXXXX of a Cyrillic letter are read as the letter, as services with UTF-8 do) or off, for a service that keeps only the low byte of such an escape, where м is <. With off, the rules take much Bulgarian text for code from paranoia 2 on. Default: auto.
+	Cyrillic string `yaml:"cyrillic"`
+
+	// BodyOverLimit says what becomes of bodies of more than 8MiB, which are not inspected whole: refuse (413 inspection_too_large), or inspect_head: the first 128KiB are inspected, and the rest streams to the upstream without being held. An attack behind these is not seen. Default: refuse.
+	BodyOverLimit string `yaml:"body_over_limit"`
 
 	// RulesText is what Rules holds, for Build reads no files.
 	RulesText string `yaml:"-"`
@@ -62,9 +69,12 @@ func (Exclusion) ShortForm() string { return "rule" }
 // AcceptWords are what accept may list.
 func AcceptWords() []string { return []string{"doctype", "schema_location", "xinclude"} }
 
+// OverLimitWords are the values of body_over_limit.
+func OverLimitWords() []string { return []string{"refuse", "inspect_head"} }
+
 // settings are those of the rule set.
 func (p *WAF) settings() waf.Settings {
-	s := waf.Settings{Paranoia: max(1, p.Paranoia), Threshold: p.Threshold, Custom: p.RulesText, NoScreen: p.Screen == "off"}
+	s := waf.Settings{Paranoia: max(1, p.Paranoia), Threshold: p.Threshold, Custom: p.RulesText, NoScreen: p.Screen == "off", Bytes: p.Cyrillic == "off"}
 	if s.Threshold == 0 {
 		s.Threshold = 5
 	}
@@ -100,12 +110,19 @@ func (p *WAF) Build(env Env) (Func, error) {
 	if err != nil {
 		return nil, err
 	}
-	exclude, err := rules.Exclusions(p.exclusions())
+	left := p.exclusions()
+	if env.typesListed {
+		left = append(left, waf.Exclusion{Rule: waf.TypeRule})
+	}
+	exclude, err := rules.Exclusions(left)
 	if err != nil {
 		return nil, fmt.Errorf("exclude: %w", err)
 	}
 	i := &inspection{
-		rules: rules, exclude: exclude, manager: env.Engines.WAF, budget: env.Engines.inspection, buffers: env.Engines.Buffers, block: mode == "block", mode: mode, route: env.Route, log: env.Log,
+		rules: rules, exclude: exclude, manager: env.Engines.WAF, budget: env.Engines.inspection, buffers: env.Engines.Buffers, block: mode == "block", mode: mode, head: p.BodyOverLimit == "inspect_head", route: env.Route, log: env.Log,
+	}
+	if i.profile = waf.NewProfile(p.App, p.Tables); i.profile == nil && p.App != "" {
+		return nil, fmt.Errorf("app: %q is not one of %v", p.App, waf.Apps())
 	}
 	for _, a := range p.Accept {
 		switch a {
@@ -141,11 +158,13 @@ func (p *WAF) Posture(route string, e *Engines) waf.Posture {
 type inspection struct {
 	rules   *waf.Ruleset
 	exclude *waf.Exclusions
+	profile *waf.Profile
 	accept  waf.Accept
 	manager *waf.Manager
 	buffers *Buffers
 	budget  *inspectionBudget
 	block   bool
+	head    bool // inspect_head
 	mode    string
 	route   string
 	log     *zap.Logger
@@ -178,7 +197,7 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		i.buffers.refused.Inc()
 		err = errNoBuffer
 	} else if !body.skipped {
-		plain, err = waf.Plain(codings, plain)
+		plain, err = waf.Plain(codings, plain, body.head)
 	}
 	switch {
 	case body.skipped || err != nil:
@@ -202,8 +221,8 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 			header["Content-Length"] = []string{strconv.Itoa(len(body.bytes))}
 		}
 		v, err = i.rules.Inspect(&waf.Request{
-			Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header, Body: plain, Decoded: n > len(body.bytes),
-			Organization: rec.Organization, Accept: i.accept, Exclude: i.exclude,
+			Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header, Body: plain, Decoded: n > len(body.bytes), Head: body.head,
+			Organization: rec.Organization, Accept: i.accept, Exclude: i.exclude, Profile: i.profile,
 		}, func(used time.Duration) {
 			engine.end()
 			account.close(used)
@@ -216,8 +235,11 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 	if i.refused(w, r, rec, v, err) {
 		return
 	}
-	if body.skipped {
+	switch {
+	case body.skipped:
 		i.manager.Observe(i.route, "skipped", i.rules, v)
+	case body.head:
+		i.manager.Truncated(i.route)
 	}
 	next.ServeHTTP(w, r)
 }
@@ -241,7 +263,7 @@ func (i *inspection) refused(w http.ResponseWriter, r *http.Request, rec *Record
 	switch {
 	case errors.As(err, &refusal):
 		i.manager.Observe(i.route, outcomeOf(i.block, "block"), i.rules, waf.Verdict{Category: "protocol", Score: v.Score, Rules: v.Rules})
-		rec.InspectionGuard = refusal.Reason
+		rec.InspectionGuard, rec.InspectionOutcome = refusal.Reason, outcomeOf(i.block, "block")
 		if i.block {
 			d := Denial{By: "waf", Reason: refusal.Reason, Detail: refusal.Detail}
 			if refusal.Reason == waf.ReasonEncoding {
@@ -268,6 +290,7 @@ func (i *inspection) refused(w http.ResponseWriter, r *http.Request, rec *Record
 		}
 		return i.block
 	case v.Block:
+		rec.InspectionOutcome = outcomeOf(i.block, "block")
 		i.manager.Observe(i.route, outcomeOf(i.block, "block"), i.rules, v)
 		if i.block {
 			Deny(w, r, http.StatusForbidden, Denial{By: "waf", Reason: "inspection_blocked"})
@@ -291,48 +314,9 @@ func (i *inspection) note(rec *Record, v waf.Verdict) {
 	rec.InspectionScore, rec.InspectionRules, rec.InspectionCategory = v.Score, v.Rules, v.Category
 	for _, m := range v.Matches {
 		m.Where, m.Part = Mask(m.Where), Mask(m.Part)
+		for k, where := range m.Also { // the verdict is this request's own
+			m.Also[k] = Mask(where)
+		}
 		rec.InspectionMatches = append(rec.InspectionMatches, m)
 	}
-}
-
-// held is a body that was read, to be inspected and then passed on.
-type heldBody struct {
-	bytes   []byte
-	skipped bool // detect mode: it is too large, or did not come whole
-}
-
-// body reads the request's body, and puts what was read back in its place. stop
-// reports that the request has been refused.
-func (i *inspection) body(w http.ResponseWriter, r *http.Request, held *lease) (out heldBody, stop bool) {
-	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
-		return out, false
-	}
-	b, over, err := held.read(r.Body, waf.MaxBody)
-	var refusal *BodyRefusal
-	switch {
-	case errors.As(err, &refusal) && !(refusal == errNoBuffer && !i.block):
-		Deny(w, r, refusal.Status, refusal.Denial) // of another policy, or for want of memory
-		return out, true
-	case err != nil && refusal == nil:
-		Deny(w, r, http.StatusBadRequest, Denial{By: "http", Reason: "bad_request", Detail: "the request body broke off", Close: true})
-		return out, true
-	case over && i.block:
-		i.manager.Observe(i.route, "error", i.rules, waf.Verdict{})
-		Deny(w, r, http.StatusRequestEntityTooLarge, Denial{By: "waf", Reason: "inspection_too_large", Close: true})
-		return out, true
-	case over || err != nil:
-		r.Body = replay{io.MultiReader(bytes.NewReader(b), r.Body), r.Body}
-		return heldBody{skipped: true}, false
-	}
-	r.Body = replay{bytes.NewReader(b), r.Body} // r is Observe's copy
-	if r.ContentLength < 0 && r.Trailer == nil {
-		r.ContentLength = int64(len(b))
-	}
-	return heldBody{bytes: b}, false
-}
-
-// replay reads what was inspected and closes the original.
-type replay struct {
-	io.Reader
-	io.Closer
 }

@@ -53,13 +53,17 @@ func newInspectedIn(t *testing.T, p *WAF) (*inspected, Env) {
 // send sends a request, and returns the status and the reason of a refusal.
 func (i *inspected) send(r *http.Request) (int, string) {
 	i.t.Helper()
+	return i.sendWith(r, "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0", "application/json")
+}
+
+func (i *inspected) sendWith(r *http.Request, agent, accept string) (int, string) {
 	i.rec = &Record{ID: "id", Path: r.URL.Path, Client: netip.MustParseAddr("2001:db8::7")}
 	if o := r.Header.Get("Test-Organization"); o != "" {
 		i.rec.Organization = o
 		r.Header.Del("Test-Organization")
 	}
-	r.Header.Set("User-Agent", "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0")
-	r.Header.Set("Accept", "application/json")
+	r.Header.Set("User-Agent", agent)
+	r.Header.Set("Accept", accept)
 	i.body = ""
 	w := httptest.NewRecorder()
 	i.h.ServeHTTP(&response{ResponseWriter: w, rec: i.rec}, r.WithContext(WithRecord(r.Context(), i.rec)))

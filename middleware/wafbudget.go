@@ -29,6 +29,7 @@ type inspectionBudget struct {
 	rate   atomic.Pointer[limit.Rate]
 	turns  atomic.Pointer[chan struct{}]
 	used   prometheus.Counter
+	over   *prometheus.CounterVec // by why there was no time
 }
 
 func newInspectionBudget(store *limit.Store, hash *hasher, reg prometheus.Registerer) *inspectionBudget {
@@ -36,7 +37,12 @@ func newInspectionBudget(store *limit.Store, hash *hasher, reg prometheus.Regist
 		store: store, hash: hash, policy: store.Policy("inspection"),
 		used: prometheus.NewCounter(prometheus.CounterOpts{Name: "vazel_inspection_cpu_seconds_total", Help: "CPU time that inspection used."}),
 	}
-	reg.MustRegister(b.used)
+	b.over = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "vazel_inspection_over_budget_total", Help: "Requests for whose inspection there was no time: caller (it used up its own share), node (too many requests were being inspected).",
+	}, []string{"budget"})
+	b.over.WithLabelValues("caller")
+	b.over.WithLabelValues("node")
+	reg.MustRegister(b.used, b.over)
 	b.Set(0, 0)
 	return b
 }
@@ -79,6 +85,7 @@ func (b *inspectionBudget) account(ctx context.Context, rec *Record) (*account, 
 		a.key = b.policy.Network(rec.Client)
 	}
 	if d, err := b.store.Peek(ctx, a.key, a.rate); err == nil && d.Remaining == 0 {
+		b.over.WithLabelValues("caller").Inc()
 		return nil, &BodyRefusal{http.StatusTooManyRequests, Denial{
 			By: "waf", Reason: "inspection_budget", RetryAfter: max(time.Second, d.Reset), Detail: "the caller's requests took more time to inspect than one caller may use",
 		}}
@@ -102,6 +109,7 @@ func (a *account) turn(ctx context.Context) *BodyRefusal {
 	case <-t.C:
 	case <-ctx.Done():
 	}
+	a.b.over.WithLabelValues("node").Inc()
 	return &BodyRefusal{http.StatusServiceUnavailable, Denial{By: "waf", Reason: "inspection_busy", RetryAfter: time.Second, Detail: "too many requests are being inspected"}}
 }
 

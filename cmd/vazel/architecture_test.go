@@ -19,13 +19,13 @@ const module = "github.com/vazel-gateway/vazel/"
 // from lines below its own.
 var layers = [][]string{
 	{"cmd/vazel"},
-	{"gateway/admin"},
+	{"gateway/admin", "gateway/console"},
 	{"gateway"},
 	{"gateway/h1", "gateway/h2"},
 	{"config"},
 	{"gateway/proxy"},
 	{"middleware"},
-	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache", "middleware/addresses", "middleware/tracing"},
+	{"middleware/limit", "middleware/waf", "middleware/audit", "middleware/cache", "middleware/addresses", "middleware/scan", "middleware/openapi", "middleware/tracing"},
 	{"middleware/waf/screen"},
 	{"certs", "dashboards"},
 	{"certs/fetch", "gateway/store"},
@@ -42,6 +42,7 @@ var doors = map[string][]string{
 	"github.com/corazawaf/coraza/v3":                          {"middleware/waf"},
 	"github.com/corazawaf/coraza-coreruleset":                 {"middleware/waf"},
 	"github.com/corazawaf/libinjection-go":                    {"middleware/waf"},
+	"github.com/getkin/kin-openapi":                           {"middleware/openapi"},
 	"github.com/redis/go-redis":                               {"gateway/store"},
 	"github.com/miekg/dns":                                    {"certs"},
 	"go.opentelemetry.io":                                     {"middleware/tracing"},
@@ -49,7 +50,7 @@ var doors = map[string][]string{
 	"github.com/andybalholm/brotli":                           {"middleware"},
 	"github.com/klauspost/compress":                           {"middleware"},
 	"github.com/KimMachineGun/automemlimit":                   {"cmd/vazel"},
-	"github.com/prometheus/client_golang/prometheus/promhttp": {"gateway/admin"},
+	"github.com/prometheus/client_golang/prometheus/promhttp": {"gateway/admin", "gateway/console"},
 }
 
 func layerOf(pkg string) int {

@@ -13,19 +13,18 @@ import (
 
 func diffCommand(ctx context.Context, args []string, out, errs io.Writer) error {
 	f := flag.NewFlagSet("diff", flag.ContinueOnError)
-	path := configFlag(f)
+	admin := newAdminFlags(f)
 	against := f.String("against", "running", "what to compare with: another configuration, or running for what the gateway has in force")
-	address := f.String("admin", "", "the gateway's admin listener; default: what the configuration says")
 	asJSON := f.Bool("json", false, "print the changes as JSON")
 	if err := parse(f, args, errs); err != nil {
 		return err
 	}
-	next, err := config.Load(*path)
+	next, err := config.Load(*admin.config)
 	if err != nil {
 		fmt.Fprintln(errs, err)
 		return errFailed
 	}
-	former, err := formerConfig(ctx, *against, *address, *path, errs)
+	former, err := formerConfig(ctx, *against, admin, errs)
 	if err != nil {
 		return err
 	}
@@ -84,7 +83,7 @@ func summary(changes, weaker int) string {
 }
 
 // formerConfig is the effective configuration that another is compared with.
-func formerConfig(ctx context.Context, against, address, path string, errs io.Writer) (map[string]any, error) {
+func formerConfig(ctx context.Context, against string, admin *adminFlags, errs io.Writer) (map[string]any, error) {
 	if against != "running" {
 		c, err := config.Load(against)
 		if err != nil {
@@ -93,26 +92,9 @@ func formerConfig(ctx context.Context, against, address, path string, errs io.Wr
 		}
 		return c.Effective(), nil
 	}
-	if address == "" {
-		a, err := config.AdminAddress(path)
-		if err != nil {
-			return nil, err
-		}
-		address = a
-	}
-	client, base := adminClient(address)
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/-/config", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, fmt.Errorf("the gateway can't be reached on its admin listener: %w", err)
-	}
-	defer resp.Body.Close()
 	var running runningConfig
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 64<<20)).Decode(&running); err != nil || resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("unexpected answer %s from %s", resp.Status, address)
+	if err := admin.ask(ctx, http.MethodGet, "/-/config", &running); err != nil {
+		return nil, err
 	}
 	return running.Config, nil
 }

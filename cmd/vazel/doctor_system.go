@@ -29,7 +29,7 @@ func systemChecks(t trust) []check {
 		{"file descriptors", func(context.Context) []finding { return []finding{checkDescriptors(t.config.Limits.MaxConnections)} }},
 		{"memory", func(context.Context) []finding { return []finding{checkMemory()} }},
 		{"rights", func(context.Context) []finding { return checkRights(t) }},
-		{"admin listener", func(ctx context.Context) []finding { return checkAdmin(ctx, t.config.Admin.Listen) }},
+		{"admin listener", func(ctx context.Context) []finding { return checkAdmin(ctx, t.config.Admin) }},
 	}
 	for _, a := range t.config.Listen {
 		l = append(l, check{"listener", func(ctx context.Context) []finding { return checkListener(ctx, t.config, a) }})
@@ -196,7 +196,16 @@ func running(ctx context.Context, address string) bool {
 	return err == nil && resp.StatusCode == http.StatusOK && strings.TrimSpace(string(b)) == "healthy"
 }
 
-func checkAdmin(ctx context.Context, address string) []finding {
+func checkAdmin(ctx context.Context, a config.Admin) []finding {
+	address := a.Listen
+	if a.TLS != nil {
+		f := finding{Subject: address, Status: statusOK, Message: "it asks for operators' certificates; nothing listens there now"}
+		if c, err := (&net.Dialer{Timeout: checkTime}).DialContext(ctx, "tcp", address); err == nil {
+			c.Close()
+			f.Message = "it asks for operators' certificates; something listens there"
+		}
+		return []finding{f}
+	}
 	f := finding{Subject: address, Status: statusOK, Message: "no gateway runs now; the address is free"}
 	if host, _, err := net.SplitHostPort(address); err == nil {
 		if a, err := netip.ParseAddr(host); err == nil && !a.IsLoopback() {

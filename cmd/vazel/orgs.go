@@ -27,28 +27,22 @@ import (
 // or, without one, what the configuration and its state folder tell.
 func orgsCommand(ctx context.Context, args []string, out, errs io.Writer) error {
 	f := flag.NewFlagSet("orgs", flag.ContinueOnError)
-	path := configFlag(f)
-	address := f.String("admin", "", "the gateway's admin listener; default: what the configuration says")
+	admin := newAdminFlags(f)
 	state := f.String("state", "", "the gateway's state folder, to look at if it does not run; default: as for run")
 	asJSON := f.Bool("json", false, "print JSON")
 	if err := parse(f, args, errs); err != nil {
 		return err
 	}
-	ask := *address
-	if ask == "" {
-		a, err := config.AdminAddress(*path)
-		if err != nil {
+	all := new(gateway.Organizations)
+	bounded, stop := context.WithTimeout(ctx, 10*time.Second)
+	defer stop()
+	if err := admin.ask(bounded, http.MethodGet, "/-/organizations", all); err != nil {
+		if *admin.address != "" {
 			return err
 		}
-		ask = a
-	}
-	all, err := askOrganizations(ctx, ask)
-	if err != nil {
-		if *address != "" {
-			return fmt.Errorf("the gateway can't be reached on its admin listener: %w", err)
-		}
+		ask, _ := admin.find()
 		fmt.Fprintf(errs, "the gateway does not answer on %s (%v)\nwhat follows is what the configuration and the state folder tell; requests and refusals are not known\n\n", ask, err)
-		t, err := loadTrust(*path, *state)
+		t, err := loadTrust(*admin.config, *state)
 		if err != nil {
 			return t.explain(err, errs)
 		}
@@ -61,32 +55,6 @@ func orgsCommand(ctx context.Context, args []string, out, errs io.Writer) error 
 	}
 	printOrganizations(out, all)
 	return nil
-}
-
-func askOrganizations(ctx context.Context, address string) (*gateway.Organizations, error) {
-	client, base := adminClient(address)
-	client.Timeout = 10 * time.Second
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, base+"/-/organizations", nil)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 64<<20))
-	if err != nil {
-		return nil, err
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("it answered %s", resp.Status)
-	}
-	all := new(gateway.Organizations)
-	if err := json.Unmarshal(b, all); err != nil {
-		return nil, fmt.Errorf("unexpected answer: %w", err)
-	}
-	return all, nil
 }
 
 // trust is a configuration's trust, for commands that look and change nothing.

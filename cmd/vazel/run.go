@@ -6,10 +6,12 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -22,6 +24,7 @@ import (
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway"
 	"github.com/vazel-gateway/vazel/gateway/admin"
+	"github.com/vazel-gateway/vazel/gateway/console"
 )
 
 // configFlag adds -config to a flag set.
@@ -110,6 +113,16 @@ func runGateway(ctx context.Context, o runOptions) error {
 	ao := admin.Options{
 		Log: log, Gatherer: reg, Ready: g.Ready, Reload: r.reload, Inherited: in.Listener,
 		Effective: r.effective, Organizations: func() (any, error) { return g.Organizations() }, Store: g.StoreState,
+		Incident: func(id string) any {
+			if i := g.Incident(id); i != nil {
+				return i
+			}
+			return nil
+		},
+		Console: console.New(g), Operators: r.operators,
+		Incidents: func(q url.Values, most int) any {
+			return g.Refusals(gateway.RefusalFilter{Organization: q.Get("organization"), Service: q.Get("service"), Reason: q.Get("reason")}, most)
+		},
 	}
 	signals := map[os.Signal]func(context.Context, <-chan os.Signal){syscall.SIGHUP: r.onSignal}
 	if o.Upgrade {
@@ -193,7 +206,8 @@ type reloader struct {
 
 	mu      sync.Mutex
 	current *config.Config
-	read    *config.Files // by the last attempt, whether it was applied or not
+	inForce atomic.Pointer[config.Config] // current, for who must not wait for a reload
+	read    *config.Files                 // by the last attempt, whether it was applied or not
 }
 
 // files are those whose change calls for another attempt.
@@ -226,7 +240,7 @@ func (r *reloader) reload() error {
 		r.log.Error("configuration refused; the former one stays in force", zap.Error(err))
 		return err
 	}
-	if !reflect.DeepEqual(next.Admin, r.current.Admin) {
+	if now, then := next.Admin, r.current.Admin; !reflect.DeepEqual(listening(now), listening(then)) {
 		r.log.Warn("admin was changed; the admin listener itself changes only when the program starts anew", zap.String("listen", next.Admin.Listen))
 	}
 	r.use(next)
@@ -237,12 +251,27 @@ func (r *reloader) reload() error {
 // use notes that c is in force.
 func (r *reloader) use(c *config.Config) {
 	r.current = c
+	r.inForce.Store(c)
 	if r.kept == "" {
 		return
 	}
 	if err := c.Keep(r.kept); err != nil {
 		r.log.Warn("the configuration in force can't be kept for a start while the files on disk are wrong", zap.Error(err))
 	}
+}
+
+// listening is a setting of the admin listener without what a reload changes.
+func listening(a config.Admin) config.Admin {
+	a.Operators = nil
+	return a
+}
+
+// operators are who may use the admin listener, by the configuration in force.
+func (r *reloader) operators() []string {
+	if c := r.inForce.Load(); c != nil {
+		return c.Admin.Operators
+	}
+	return nil
 }
 
 // effective is the configuration in force.

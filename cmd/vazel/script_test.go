@@ -359,15 +359,20 @@ func cmdRaw(ts *testscript.TestScript, neg bool, args []string) {
 // wire is the text of a script's file with the line ends of HTTP/1.1.
 func wire(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") }
 
-// cmdReady waits until the node of the script is ready.
+// cmdReady waits until the node of the script is ready; with the word tls, until
+// its admin listener answers that it wants https.
 func cmdReady(ts *testscript.TestScript, neg bool, args []string) {
+	want := http.StatusOK
+	if len(args) > 0 {
+		want = http.StatusBadRequest
+	}
 	eventually(ts, "the node is ready", func() bool {
 		resp, err := http.Get("http://127.0.0.1:" + ts.Getenv("ADMIN") + "/-/ready")
 		if err != nil {
 			return neg
 		}
 		resp.Body.Close()
-		return neg == (resp.StatusCode != http.StatusOK)
+		return neg == (resp.StatusCode != want)
 	})
 }
 

@@ -3,16 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
-	"strings"
-	"time"
 
 	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway"
@@ -150,31 +146,13 @@ func replaceFile(name string, b []byte) error {
 
 func reloadCommand(ctx context.Context, args []string, out, errs io.Writer) error {
 	f := flag.NewFlagSet("reload", flag.ContinueOnError)
-	path := configFlag(f)
-	address := f.String("admin", "", "the gateway's admin listener; default: what the configuration says")
+	admin := newAdminFlags(f)
 	if err := parse(f, args, errs); err != nil {
 		return err
 	}
-	if *address == "" {
-		a, err := config.AdminAddress(*path)
-		if err != nil {
-			return err
-		}
-		*address = a
-	}
-	client, base := adminClient(*address)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/-/reload", nil)
-	if err != nil {
-		return err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("the gateway can't be reached on its admin listener: %w", err)
-	}
-	defer resp.Body.Close()
 	var answer struct{ Result, Error string }
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&answer); err != nil {
-		return fmt.Errorf("unexpected answer %s from %s", resp.Status, *address)
+	if err := admin.ask(ctx, http.MethodPost, "/-/reload", &answer); err != nil {
+		return err
 	}
 	if answer.Result != "applied" {
 		fmt.Fprintln(errs, answer.Error)
@@ -183,17 +161,4 @@ func reloadCommand(ctx context.Context, args []string, out, errs io.Writer) erro
 	}
 	fmt.Fprintln(out, "applied")
 	return nil
-}
-
-// adminClient reaches an admin listener, over TCP or a unix socket.
-func adminClient(address string) (*http.Client, string) {
-	t := &http.Transport{}
-	base := "http://" + address
-	if path, ok := strings.CutPrefix(address, "unix:"); ok {
-		base = "http://localhost"
-		t.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", path)
-		}
-	}
-	return &http.Client{Transport: t, Timeout: time.Minute}, base
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
@@ -11,14 +10,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 	"go.uber.org/zap"
 
-	"github.com/vazel-gateway/vazel/config"
 	"github.com/vazel-gateway/vazel/gateway"
 	"github.com/vazel-gateway/vazel/gateway/admin"
 )
@@ -131,39 +128,17 @@ func (u *upgrader) onSignal(ctx context.Context, usr2 <-chan os.Signal) {
 
 func upgradeCommand(ctx context.Context, args []string, out, errs io.Writer) error {
 	f := flag.NewFlagSet("upgrade", flag.ContinueOnError)
-	path := configFlag(f)
-	address := f.String("admin", "", "the gateway's admin listener; default: what the configuration says")
+	flags := newAdminFlags(f)
 	limit := f.Duration("timeout", admin.UpgradeAtMost, "how long the new program may take to become ready")
 	if err := parse(f, args, errs); err != nil {
-		return err
-	}
-	if *address == "" {
-		a, err := config.AdminAddress(*path)
-		if err != nil {
-			return err
-		}
-		*address = a
-	}
-	client, base := adminClient(*address)
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/-/upgrade?timeout="+limit.String(), nil)
-	if err != nil {
-		return err
-	}
-	resp, err := client.Do(req)
-	if err != nil {
-		return fmt.Errorf("the gateway can't be reached on its admin listener: %w", err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, 1<<20))
-	if err != nil {
 		return err
 	}
 	var answer struct {
 		Result, Error string
 		PID           int
 	}
-	if err := json.Unmarshal(b, &answer); err != nil {
-		return fmt.Errorf("%s: %s", resp.Status, strings.TrimSpace(string(b)))
+	if err := flags.ask(ctx, http.MethodPost, "/-/upgrade?timeout="+limit.String(), &answer); err != nil {
+		return err
 	}
 	if answer.Result != "upgraded" {
 		fmt.Fprintln(errs, answer.Error)

@@ -1,16 +1,19 @@
-// Package admin serves operators on a listener of their own: metrics, health
-// and reload. It must never be reachable from outside; it does not own what it
+// Package admin serves operators on a listener of their own: metrics, health,
+// reload, and the pages of the console. It must never be reachable from outside; it does not own what it
 // shows.
 package admin
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -21,6 +24,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/vazel-gateway/vazel/config"
+	"github.com/vazel-gateway/vazel/middleware"
 )
 
 // Options is what a Server needs from the process.
@@ -32,12 +36,20 @@ type Options struct {
 	Reload func() error
 	// Upgrade has the program that is on disk now take over, within a time.
 	Upgrade func(limit time.Duration) (pid int, err error)
+	// Operators are those who may use a listener that asks for certificates, now.
+	Operators func() []string
 	// Inherited is a listener that was passed to the process, or nil.
 	Inherited func(network, address string) net.Listener
 	// Organizations is what is shown of the organizations, as JSON.
 	Organizations func() (any, error)
 	// Store is what is shown of the store that nodes share, as JSON; nil without one.
 	Store func() any
+	// Incident is what is known of a refused request, as JSON; nil if it is not.
+	Incident func(id string) any
+	// Incidents are the newest refusals, most of them at most, as JSON.
+	Incidents func(query url.Values, most int) any
+	// Console serves the pages for people; nil for none.
+	Console http.Handler
 	// Effective is the configuration in force, with secrets as references.
 	Effective func() any
 }
@@ -49,6 +61,7 @@ type Server struct {
 	listener net.Listener
 	http     *http.Server
 	hosts    []string
+	secure   bool // it speaks https, and asks for certificates
 }
 
 // Listen opens the admin listener that c asks for.
@@ -57,6 +70,10 @@ func Listen(c config.Admin, o Options) (*Server, error) {
 	network, address := "tcp", c.Listen
 	if path, ok := strings.CutPrefix(c.Listen, "unix:"); ok {
 		network, address = "unix", path
+	}
+	operators, err := operatorsTLS(c)
+	if err != nil {
+		return nil, fmt.Errorf("admin: %w", err)
 	}
 	l, err := listen(network, address, o)
 	if err != nil {
@@ -74,8 +91,22 @@ func Listen(c config.Admin, o Options) (*Server, error) {
 		WriteTimeout:      time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    16 << 10,
+		TLSConfig:         operators,
+		TLSNextProto:      map[string]func(*http.Server, *tls.Conn, http.Handler){}, // HTTP/1.1 is enough
+		ErrorLog:          quiet(o.Log),
 	}
+	s.secure = operators != nil
 	return s, nil
+}
+
+// quiet has what strangers do wrong in handshakes in the log of whoever looks for
+// it only.
+func quiet(l *zap.Logger) *log.Logger {
+	std, err := zap.NewStdLogAt(l.Named("admin"), zap.DebugLevel)
+	if err != nil { // of a level that does not exist
+		return nil
+	}
+	return std
 }
 
 func listen(network, address string, o Options) (net.Listener, error) {
@@ -132,7 +163,12 @@ func (s *Server) Retire() { s.http.SetKeepAlivesEnabled(false) }
 
 // Serve answers until Shutdown.
 func (s *Server) Serve() error {
-	err := s.http.Serve(s.listener)
+	var err error
+	if s.secure {
+		err = s.http.ServeTLS(s.listener, "", "")
+	} else {
+		err = s.http.Serve(s.listener)
+	}
 	if errors.Is(err, http.ErrServerClosed) || errors.Is(err, net.ErrClosed) {
 		return nil
 	}
@@ -162,9 +198,21 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("POST /-/upgrade", s.upgrade)
 	mux.HandleFunc("GET /-/organizations", s.organizations)
 	mux.HandleFunc("GET /-/store", s.store)
+	mux.HandleFunc("GET /-/incidents", s.incidents)
+	mux.HandleFunc("GET /-/incidents/{id}", s.incident)
+	words := func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/config\n/-/organizations\n/-/store\n/-/incidents\n/-/reload (POST)\n/-/upgrade (POST)\n")
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		fmt.Fprint(w, "Vazel admin\n\n/metrics\n/-/healthy\n/-/ready\n/-/config\n/-/organizations\n/-/store\n/-/reload (POST)\n/-/upgrade (POST)\n")
+		if s.o.Console == nil || !middleware.PrefersHTML(r.Header["Accept"]) {
+			words(w, r)
+			return
+		}
+		s.o.Console.ServeHTTP(w, r)
 	})
+	if s.o.Console != nil {
+		mux.Handle("GET /", s.o.Console)
+	}
 	return s.guard(mux)
 }
 
@@ -259,7 +307,17 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			http.Error(w, "this name is not configured in admin.hosts", http.StatusMisdirectedRequest)
 			return
 		}
-		if o := r.Header.Get("Origin"); o != "" && o != "http://"+r.Host {
+		scheme := "http"
+		if s.secure {
+			scheme = "https"
+			if name := s.operator(r); name == "" {
+				http.Error(w, "your certificate is not one of admin.operators", http.StatusForbidden)
+				return
+			} else if r.Method != http.MethodGet && r.Method != http.MethodHead {
+				s.o.Log.Info("an operator acts", zap.String("operator", name), zap.String("path", r.URL.Path))
+			}
+		}
+		if o := r.Header.Get("Origin"); o != "" && o != scheme+"://"+r.Host {
 			http.Error(w, "requests from other origins are refused", http.StatusForbidden)
 			return
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
 )
@@ -88,17 +89,28 @@ type body struct {
 	parts     []part   // of multipart
 	form      string   // what REQUEST_BODY holds
 	plainSize int      // bytes after decompression
+	head      bool     // more follows
 }
 
 type pair struct{ key, value string }
 
 // readBody reads b as what contentType says. What it returns holds, also with an
-// error, what could be read until then.
-func readBody(contentType string, b []byte, accept Accept) (*body, error) {
-	out := &body{kind: kindOf(contentType), plainSize: len(b)}
+// error, what could be read until then. head says that b is only the beginning of
+// a body, which ends anywhere; what stands before has to be in order all the same.
+func readBody(contentType string, b []byte, accept Accept, head bool) (*body, error) {
+	out := &body{kind: kindOf(contentType), plainSize: len(b), head: head}
 	var err error
 	switch out.kind {
-	case kindForm, kindOther:
+	case kindOther:
+		if isFile(contentType, b) {
+			break // what a form's files are: not for the rules
+		}
+		if strings.HasPrefix(strings.ToLower(strings.TrimSpace(contentType)), "text/csv") {
+			out.args, err = csvArguments(b)
+			break
+		}
+		fallthrough
+	case kindForm:
 		out.form = string(b)
 		if n := bytes.Count(b, []byte("&")) + 1; out.kind == kindForm && n > MaxArguments {
 			err = tooManyArguments(n)
@@ -108,11 +120,24 @@ func readBody(contentType string, b []byte, accept Accept) (*body, error) {
 	case kindMultipart:
 		err = out.readMultipart(contentType, b)
 	case kindJSON:
-		out.args, err = jsonArguments(b)
+		out.args, err = jsonArguments(b, head)
 	case kindXML:
 		err = out.readXML(b, accept)
 	}
 	return out, err
+}
+
+// wholeRunes is b without a character that its end cuts off.
+func wholeRunes(b []byte) []byte {
+	for i := 1; i < utf8.UTFMax && i <= len(b); i++ {
+		if tail := b[len(b)-i:]; utf8.RuneStart(tail[0]) {
+			if !utf8.FullRune(tail) {
+				return b[:len(b)-i]
+			}
+			break
+		}
+	}
+	return b
 }
 
 func tooManyArguments(n int) *Refusal {
@@ -171,18 +196,20 @@ func (b *body) fill(v plugintypes.TransactionVariables) {
 	set(v.RequestBodyProcessor(), string(b.kind))
 	switch b.kind {
 	case kindForm, kindOther:
+		if b.kind == kindOther && b.form == "" {
+			break // a file, or a table
+		}
 		set(v.RequestBodyProcessor(), string(kindForm))
 		set(v.RequestBody(), b.form)
 		set(v.RequestBodyLength(), strconv.Itoa(len(b.form)))
-	case kindXML:
-		for _, a := range b.attrs {
-			v.RequestXML().Add(apart("//@*"), a)
-		}
-		for _, t := range b.texts {
-			v.RequestXML().Add(apart("/*"), t)
-		}
 	case kindMultipart:
 		b.fillParts(v)
+	}
+	for _, a := range b.attrs {
+		v.RequestXML().Add(apart("//@*"), a)
+	}
+	for _, t := range b.texts { // also of XML that a value decoded to
+		v.RequestXML().Add(apart("/*"), t)
 	}
 	args := v.ArgsPost()
 	for _, a := range b.args {

@@ -13,13 +13,19 @@ import (
 
 // catalog is what the Core Rule Set holds, read without compiling it.
 type catalog struct {
-	ids  map[int]bool
-	tags map[string]bool
+	ids      map[int]bool
+	tags     map[string]bool
+	messages map[int]string
+	scores   map[int]int
+	kinds    map[int]string // of attack
 }
 
 var readCatalog = sync.OnceValue(func() catalog {
-	c := catalog{ids: map[int]bool{}, tags: map[string]bool{}}
+	c := catalog{ids: map[int]bool{}, tags: map[string]bool{}, messages: map[int]string{}, scores: map[int]int{}, kinds: map[int]string{}}
 	tag := regexp.MustCompile(`tag:'([^']+)'`)
+	message := regexp.MustCompile(`msg:'([^']+)'`)
+	severity := regexp.MustCompile(`severity:'([A-Z]+)'`)
+	points := map[string]int{"CRITICAL": 5, "ERROR": 4, "WARNING": 3, "NOTICE": 2}
 	for _, file := range ruleFiles() {
 		b, err := fs.ReadFile(coreruleset.FS, file)
 		if err != nil {
@@ -29,6 +35,17 @@ var readCatalog = sync.OnceValue(func() catalog {
 			if m := ruleID.FindStringSubmatch(d.text); m != nil {
 				id, _ := strconv.Atoi(m[1])
 				c.ids[id] = true
+				if m := message.FindStringSubmatch(d.text); m != nil {
+					c.messages[id] = m[1]
+				}
+				if m := severity.FindStringSubmatch(d.text); m != nil {
+					c.scores[id] = points[m[1]]
+				}
+				var tags []string
+				for _, m := range tag.FindAllStringSubmatch(d.text, -1) {
+					tags = append(tags, m[1])
+				}
+				c.kinds[id] = category(tags)
 			}
 			for _, m := range tag.FindAllStringSubmatch(d.text, -1) {
 				c.tags[m[1]] = true

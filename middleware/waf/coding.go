@@ -46,8 +46,9 @@ func Expansion(fields []string, n int) int {
 }
 
 // Plain is the body without its content coding: what an upstream will read. Body
-// and coding are bounded; what can't be decoded is refused.
-func Plain(fields []string, b []byte) ([]byte, error) {
+// and coding are bounded; what can't be decoded is refused. head says that b is
+// only the beginning of a body.
+func Plain(fields []string, b []byte, head bool) ([]byte, error) {
 	coding, err := codingOf(fields)
 	if err != nil || coding == "" || len(b) == 0 {
 		return b, err
@@ -72,6 +73,7 @@ func Plain(fields []string, b []byte) ([]byte, error) {
 	switch {
 	case len(plain) > most:
 		return nil, &Refusal{http.StatusRequestEntityTooLarge, ReasonExpansion, "a compressed body that becomes too large"}
+	case head && errors.Is(err, io.ErrUnexpectedEOF):
 	case err != nil || source.Len() > 0:
 		if err == nil {
 			err = errors.New("something after its end")

@@ -70,11 +70,7 @@ func (rs *Ruleset) Exclusions(list []Exclusion) (*Exclusions, error) {
 				return
 			}
 			for _, v := range vars {
-				t := target{variable: v, key: name}
-				if strings.Contains(name, "*") {
-					t.key, t.pattern = "", wildcard(name)
-				}
-				e.targets = append(e.targets, t)
+				e.targets = append(e.targets, target{variable: v, pattern: wildcard(name)})
 			}
 		}
 		add(x.Parameter, variables.Args, variables.ArgsGet, variables.ArgsPost, variables.ArgsNames, variables.ArgsGetNames, variables.ArgsPostNames,
@@ -104,10 +100,10 @@ var collections = []variables.RuleVariable{
 	variables.RequestBasename, variables.RequestLine, variables.RequestBody, variables.QueryString, variables.XML, variables.Files, variables.FilesNames, variables.MultipartPartHeaders,
 }
 
-// wildcard is the pattern of a name with stars. The engine compares names in
-// lower case.
+// wildcard is the pattern of a name, with stars or without, and of what is decoded
+// of its value. The engine compares names in lower case.
 func wildcard(name string) *regexp.Regexp {
-	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(strings.ToLower(name)), `\*`, ".*") + "$")
+	return regexp.MustCompile("^" + strings.ReplaceAll(regexp.QuoteMeta(strings.ToLower(name)), `\*`, ".*") + `(?: \(.*)?$`)
 }
 
 // apply leaves out what does not apply to a request.

@@ -1,6 +1,7 @@
 package waf
 
 import (
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -10,15 +11,19 @@ import (
 // Match is one rule that matched, for the operator who has to tell a false
 // positive from an attack.
 type Match struct {
-	Rule    int    `json:"rule"`
-	Message string `json:"message"`
-	Where   string `json:"where"` // such as ARGS:q
-	Part    string `json:"part"`  // what matched, bounded; the caller masks it
-	Tag     string `json:"tag,omitempty"`
+	Rule    int      `json:"rule"`
+	Message string   `json:"message"`
+	Where   string   `json:"where"`          // such as ARGS:q
+	Also    []string `json:"also,omitempty"` // further places where it matched
+	Part    string   `json:"part"`           // what matched, bounded; the caller masks it
+	Tag     string   `json:"tag,omitempty"`
 }
 
-// maxPart bounds what is kept of what a client sent.
-const maxPart = 80
+// What is kept of what a client sent is bounded.
+const (
+	maxPart = 80
+	maxAlso = 4
+)
 
 func matchOf(m types.MatchedRule) Match {
 	out := Match{Rule: m.Rule().ID(), Message: m.Message(), Tag: attackTag(m.Rule().Tags())}
@@ -27,16 +32,26 @@ func matchOf(m types.MatchedRule) Match {
 		if name == "TX" && len(m.MatchedDatas()) > 1 {
 			continue
 		}
-		if out.Where = name; d.Key() != "" {
-			out.Where += ":" + short(d.Key())
+		where := name
+		if d.Key() != "" {
+			where += ":" + short(d.Key())
 		}
+		if out.Where != "" {
+			// What later links of a chain match is no place to leave out.
+			if d.ChainLevel() == 0 && where != out.Where && len(out.Also) < maxAlso && !slices.Contains(out.Also, where) {
+				out.Also = append(out.Also, where)
+			}
+			continue
+		}
+		out.Where = where
 		out.Part = d.Value()
 		if _, rest, ok := strings.Cut(d.Data(), "Matched Data: "); ok {
 			if part, _, ok := strings.Cut(rest, " found within "); ok && part != "" {
-				out.Part = part
+				if strings.Contains(out.Part, part) { // otherwise it is what a parser made of it
+					out.Part = part
+				}
 			}
 		}
-		break
 	}
 	out.Part = short(out.Part)
 	return out

@@ -23,9 +23,11 @@ type Request struct {
 	Header             map[string][]string
 	Body               []byte // without content coding
 	Decoded            bool   // Body had one
+	Head               bool   // Body is only the beginning of one
 	Organization       string
 	Accept             Accept
 	Exclude            *Exclusions
+	Profile            *Profile // nil: none
 }
 
 // Verdict is what the rules found.
@@ -45,6 +47,9 @@ var ErrTimeout = errors.New("inspection took too long")
 // codingRule scores header fields that are not for clients, and among them the
 // content coding of a request.
 const codingRule = 920450
+
+// TypeRule scores bodies of other types than a short list of common ones.
+const TypeRule = 920420
 
 // maxKept is how many rules of one request are noted.
 const maxKept = 64
@@ -150,13 +155,29 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	}
 	vars := tx.Variables()
 	unshare(vars.RequestHeaders(), vars.RequestCookies(), vars.ArgsGet())
+	if r.Profile != nil {
+		r.Profile.query(vars.ArgsGet())
+		r.Profile.exempt(tx)
+	}
+	if err := decodeInto(vars.ArgsGet(), false); err != nil {
+		return v, err
+	}
+	if err := decodeInto(vars.RequestCookies(), true); err != nil {
+		return v, err
+	}
 	r.Exclude.apply(tx, r.Path, r.Organization)
 	if r.Decoded { // the rule is there because others can't inspect it
 		tx.RemoveRuleTargetByID(codingRule, variables.RequestHeadersNames, "content-encoding", nil)
 	}
 	var refusal error
 	if len(r.Body) > 0 {
-		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept)
+		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept, r.Head)
+		if r.Profile != nil && refusal == nil && !r.Head {
+			r.Profile.document(b, r.Body, tx)
+		}
+		if refusal == nil {
+			refusal = b.decode()
+		}
 	}
 	if k := kindOf(first(r.Header["Content-Type"])); k != kindOther {
 		set(vars.RequestBodyProcessor(), string(k))

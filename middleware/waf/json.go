@@ -18,8 +18,29 @@ const (
 // json.items.0.name, and the lengths of arrays under theirs. It is strict, for
 // parsers differ in what they make of a name that stands twice, of bytes that are
 // not UTF-8 and of half a surrogate pair (RFC 8259 4, 8.1 and 8.2).
-func jsonArguments(b []byte) ([]pair, error) {
-	p := &jsonParser{b: b, path: []byte("json"), budget: max(4096, maxJSONPaths*len(b))}
+// The beginning of a document may end anywhere.
+func jsonArguments(b []byte, head bool) ([]pair, error) {
+	if head {
+		b = wholeRunes(b)
+	}
+	out, err := readJSON(b, head)
+	if r := asRefusal(err); head && r != nil && r.Reason == ReasonJSON && r.Detail == cutOff {
+		err = nil
+	}
+	return out, err
+}
+
+// CheckJSON refuses what is not JSON, or JSON with two readings.
+func CheckJSON(b []byte) error {
+	_, err := jsonArguments(b, false)
+	return err
+}
+
+// cutOff is what is wrong with a document that ends too early.
+const cutOff = "the document ends too early"
+
+func readJSON(b []byte, head bool) ([]pair, error) {
+	p := &jsonParser{b: b, head: head, path: []byte("json"), budget: max(4096, maxJSONPaths*len(b))}
 	if !utf8.Valid(b) {
 		return nil, badBody(ReasonJSON, "invalid UTF-8")
 	}
@@ -46,9 +67,17 @@ type jsonParser struct {
 	path   []byte
 	out    []pair
 	budget int
+	head   bool // more follows
 }
 
+// longestToken is the longest that is read at once. So close to the end, what is
+// wrong may only be cut off.
+const longestToken = len(`\ud83d\ude00`)
+
 func (p *jsonParser) fail(what string) error {
+	if p.head && len(p.b)-p.i < longestToken {
+		return badBody(ReasonJSON, cutOff)
+	}
 	return badBody(ReasonJSON, "%s at byte %d", what, p.i)
 }
 
@@ -91,10 +120,13 @@ func (p *jsonParser) value(depth int) error {
 		return p.array(depth + 1)
 	case c == '"':
 		s, err := p.str()
-		if err != nil {
+		if err != nil && !p.head {
 			return err
 		}
-		return p.add(s)
+		if full := p.add(s); full != nil { // also what is there of a string that is cut off
+			return full
+		}
+		return err
 	case c == '-' || c >= '0' && c <= '9':
 		return p.number()
 	}
@@ -128,6 +160,10 @@ func (p *jsonParser) object(depth int) error {
 		}
 		name, err := p.str()
 		if err != nil {
+			if p.head {
+				p.path = append(append(p.path, '.'), name...)
+				p.add("")
+			}
 			return err
 		}
 		if !names.add(name) {
@@ -242,19 +278,19 @@ func (p *jsonParser) str() (string, error) {
 			p.i++
 			return string(out), nil
 		case c < ' ':
-			return "", p.fail("a control character in a string")
+			return string(out), p.fail("a control character in a string")
 		case c != '\\':
 			out = append(out, c)
 			p.i++
 		default:
 			r, err := p.escape()
 			if err != nil {
-				return "", err
+				return string(out), err
 			}
 			out = utf8.AppendRune(out, r)
 		}
 	}
-	return "", p.fail("a string does not end")
+	return string(out), p.fail("a string does not end")
 }
 
 func (p *jsonParser) escape() (rune, error) {

@@ -43,7 +43,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		score: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "vazel_inspection_anomaly_score", Help: "Anomaly scores of inspected requests.", Buckets: []float64{0, 5, 10, 15, 20, 30, 40, 50, 75, 100},
 		}, []string{"route"}),
-		truncated:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_inspection_body_truncated_total", Help: "Requests of which less was inspected than was sent. Only routes that detect let them pass."}, []string{"route"}),
+		truncated:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_inspection_body_truncated_total", Help: "Requests of which less was inspected than was sent. Only routes that detect, or have body_over_limit: inspect_head, let them pass."}, []string{"route"}),
 		mode:       prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_inspection_mode_info", Help: "The mode in which a route is inspected: block, detect or off."}, []string{"route", "mode"}),
 		rules:      prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_inspection_rules", Help: "Rules of a compiled rule set."}, []string{"ruleset"}),
 		exclusions: prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "vazel_inspection_exclusions", Help: "Exclusions of all routes that use a rule set."}, []string{"ruleset"}),
@@ -98,6 +98,9 @@ func (m *Manager) Posture(routes []Posture) {
 	m.Keep(used)
 }
 
+// Truncated counts a request of which less was inspected than was sent.
+func (m *Manager) Truncated(route string) { m.metrics.truncated.WithLabelValues(route).Inc() }
+
 // ObserveResponse counts an inspected response.
 func (m *Manager) ObserveResponse(route, outcome string) {
 	m.metrics.responses.WithLabelValues(route, outcome).Inc()
@@ -108,7 +111,7 @@ func (m *Manager) Observe(route, outcome string, rs *Ruleset, v Verdict) {
 	m.metrics.requests.WithLabelValues(route, outcome).Inc()
 	switch outcome {
 	case "skipped":
-		m.metrics.truncated.WithLabelValues(route).Inc()
+		m.Truncated(route)
 		return
 	case "block":
 		m.metrics.blocked.WithLabelValues(route, v.Category).Inc()

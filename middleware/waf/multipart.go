@@ -2,6 +2,7 @@ package waf
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -33,11 +34,14 @@ func (b *body) readMultipart(contentType string, raw []byte) error {
 	if !plainBoundary(boundary) || strings.Contains(strings.ToLower(contentType), "boundary*") {
 		return badBody(ReasonMultipart, "the boundary is missing or unusual")
 	}
-	strict := frames(raw, "--"+boundary)
+	if b.head {
+		raw = wholeHeaders(raw, "--"+boundary)
+	}
+	strict := frames(raw, "--"+boundary, b.head)
 	r := multipart.NewReader(bytes.NewReader(raw), boundary)
 	for {
 		p, err := r.NextRawPart()
-		if err == io.EOF {
+		if err == io.EOF || b.head && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)) {
 			break
 		}
 		if err != nil {
@@ -56,22 +60,37 @@ func (b *body) readMultipart(contentType string, raw []byte) error {
 				strict = err
 			}
 		}
-		content, err := io.ReadAll(p)
-		if err != nil {
+		var content bytes.Buffer
+		var into io.Writer = &content
+		if file != "" { // no rule looks into files
+			into = io.Discard
+		}
+		size, err := io.Copy(into, p)
+		if err != nil && !(b.head && errors.Is(err, io.ErrUnexpectedEOF)) {
 			return badBody(ReasonMultipart, "a part does not end")
 		}
-		one.size = len(content)
+		one.size = int(size)
 		if b.parts = append(b.parts, one); len(b.parts) > MaxArguments {
 			return tooManyArguments(len(b.parts))
 		}
 		if file == "" {
-			b.args = append(b.args, pair{name, string(content)})
+			b.args = append(b.args, pair{name, content.String()})
 		}
 	}
 	if strict == nil && len(b.parts) == 0 {
 		strict = badBody(ReasonMultipart, "no part")
 	}
 	return strict
+}
+
+// wholeHeaders is the beginning of a body without the header of a part that it is
+// cut off in.
+func wholeHeaders(raw []byte, delimiter string) []byte {
+	i := bytes.LastIndex(raw, []byte(delimiter))
+	if i < 0 || bytes.Contains(raw[i:], []byte("\r\n\r\n")) || bytes.HasPrefix(raw[i+len(delimiter):], []byte("--")) {
+		return raw
+	}
+	return raw[:i]
 }
 
 // plainBoundary: RFC 2046 5.1.1, without what some parsers trim or unquote.
@@ -90,8 +109,9 @@ func plainBoundary(s string) bool {
 }
 
 // frames holds the lines between parts to the standard: no preamble, CRLF before
-// and after each boundary, an end, and nothing behind it.
-func frames(raw []byte, delimiter string) error {
+// and after each boundary, an end, and nothing behind it. The beginning of a body
+// may end anywhere.
+func frames(raw []byte, delimiter string, cut bool) error {
 	if !bytes.HasPrefix(raw, []byte(delimiter)) {
 		return badBody(ReasonMultipart, "it does not begin with the boundary")
 	}
@@ -99,6 +119,8 @@ func frames(raw []byte, delimiter string) error {
 	for first := true; ; first = false {
 		i := bytes.Index(rest, []byte(delimiter))
 		switch {
+		case i < 0 && cut && !first:
+			return nil
 		case i < 0:
 			return badBody(ReasonMultipart, "the last boundary is missing")
 		case !first && (i < 2 || rest[i-1] != '\n' || rest[i-2] != '\r'):
@@ -108,7 +130,7 @@ func frames(raw []byte, delimiter string) error {
 		switch {
 		case bytes.HasPrefix(rest, []byte("\r\n")):
 		case bytes.HasPrefix(rest, []byte("--")):
-			if tail := rest[2:]; len(tail) != 0 && string(tail) != "\r\n" {
+			if tail := rest[2:]; len(tail) != 0 && string(tail) != "\r\n" && !(cut && string(tail) == "\r") {
 				return badBody(ReasonMultipart, "something after the last boundary")
 			}
 			return nil

@@ -26,10 +26,11 @@ func (o *rx) Evaluate(tx plugintypes.TransactionState, value string) bool {
 }
 
 // compiling is held while a rule set is compiled; plain says that its patterns
-// get no filters.
+// get no filters, and bytes that Cyrillic is not taken for letters.
 var compiling struct {
 	sync.Mutex
 	plain bool
+	bytes bool // Settings.Bytes
 }
 
 // filters are those of patterns, nil for patterns that have none. Rule sets have
@@ -44,8 +45,14 @@ var specials = screen.NewBudget(32, 600)
 var register = sync.OnceFunc(func() {
 	plugins.RegisterOperator("rx", func(o plugintypes.OperatorOptions) (plugintypes.Operator, error) {
 		op, err := engineRX(o)
-		if err != nil || compiling.plain {
+		if err != nil {
 			return op, err
+		}
+		if without := tolerancePatterns()[o.Arguments]; without != nil && !compiling.bytes {
+			op = &tolerant{op, without}
+		}
+		if compiling.plain {
+			return op, nil
 		}
 		f, ok := filters.Load(o.Arguments)
 		if !ok {

@@ -39,7 +39,8 @@ type screened struct {
 //go:linkname engineTransformation github.com/corazawaf/coraza/v3/internal/transformations.GetTransformation
 func engineTransformation(name string) (plugintypes.Transformation, error)
 
-// transformation is a transformation as the screen calls it.
+// transformation is a transformation as the screen calls it. The caller holds
+// compiling.
 func transformation(name string) (screen.Transformation, error) {
 	f, err := engineTransformation(name)
 	if err != nil {
@@ -62,6 +63,12 @@ func newScreened(rs *Ruleset) *screened {
 			continue
 		}
 		rules = append(rules, screen.Rule{ID: r.ID(), Phase: int(r.Phase()), Raw: r.Raw()})
+	}
+	// The same transformations as the rules have got.
+	compiling.Lock()
+	defer compiling.Unlock()
+	if err := registerDecoders(!rs.settings.Bytes); err != nil {
+		panic(err) // compile has had it
 	}
 	s := &screened{screen: screen.New(screen.Options{
 		Rules: rules, Files: coreruleset.FS, Transform: transformation,

@@ -36,6 +36,7 @@ type Settings struct {
 	Paranoia, Threshold int
 	Custom              string // further rules, in SecLang
 	NoScreen            bool   // every rule is tried on every request
+	Bytes               bool   // escapes of Cyrillic letters stand for their low bytes
 }
 
 // Options is what a Manager needs from the process.
@@ -113,7 +114,10 @@ func compile(s Settings, l *lean, each func(types.RuleMetadata)) (coraza.WAF, er
 	compiling.Lock()
 	defer compiling.Unlock()
 	register()
-	compiling.plain = l == nil
+	compiling.plain, compiling.bytes = l == nil, s.Bytes
+	if err := registerDecoders(!s.Bytes); err != nil {
+		return nil, err
+	}
 	text := directives(s)
 	if l != nil {
 		text += l.directives()
@@ -160,6 +164,9 @@ func (m *Manager) name(r *Ruleset) string {
 	}
 	if r.settings.NoScreen {
 		name += "-unscreened"
+	}
+	if r.settings.Bytes {
+		name += "-bytes"
 	}
 	return name
 }

@@ -30,6 +30,9 @@ var knownSchemas = []string{"schemas.opengis.net", "www.opengis.net", "inspire.e
 // passes; a document type, which entities come with, and parts from elsewhere do
 // not, unless they are accepted.
 func (b *body) readXML(doc []byte, accept Accept) error {
+	if b.head {
+		doc = wholeRunes(doc)
+	}
 	if !utf8.Valid(doc) {
 		return &Refusal{http.StatusUnsupportedMediaType, ReasonXMLUnsafe, "XML in another encoding than UTF-8"}
 	}
@@ -37,8 +40,12 @@ func (b *body) readXML(doc []byte, accept Accept) error {
 	d.CharsetReader = func(string, io.Reader) (io.Reader, error) { return nil, errXMLEncoding }
 	depth, roots := 0, 0
 	for {
+		read := d.InputOffset()
 		t, err := d.Token()
-		if err == io.EOF {
+		if err != nil && b.head && read < int64(len(doc)) {
+			b.texts = append(b.texts, string(doc[read:])) // of the token that is cut off
+		}
+		if err == io.EOF || err != nil && b.head && d.InputOffset() >= int64(len(doc)) { // there, it is cut off
 			break
 		}
 		if err != nil {

@@ -1,0 +1,199 @@
+package middleware
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/vazel-gateway/vazel/middleware/waf"
+)
+
+// Incident is a refused request as operators are told of it: who, what, by
+// which policy and why. What a client wrote stands in it only where it is
+// bounded and masked; the query, the fields of the header and the body never do,
+// but for the part that a rule matched.
+type Incident struct {
+	ID       string    `json:"id"`
+	Time     time.Time `json:"time"`
+	Status   int       `json:"status"`
+	By       string    `json:"by"` // the YAML key of the policy, or routing, http, upstream, gateway
+	Reason   string    `json:"reason"`
+	Policy   string    `json:"policy,omitempty"` // the limit that refused
+	Detail   string    `json:"detail,omitempty"`
+	Listener string    `json:"listener"`
+	Protocol string    `json:"protocol"`
+
+	Organization string `json:"organization,omitempty"`
+	OrgName      string `json:"organization_name,omitempty"`
+	Claimed      string `json:"claimed_organization,omitempty"` // what a certificate that was not accepted names
+	Network      string `json:"network,omitempty"`              // the client's address, cut to /24 or /48
+
+	Method  string `json:"method"`
+	Host    string `json:"host,omitempty"`
+	Path    string `json:"path,omitempty"`
+	Service string `json:"service,omitempty"`
+	Route   string `json:"route,omitempty"`
+
+	Upstream   string      `json:"upstream,omitempty"` // the server that answered last, or did not
+	Error      string      `json:"upstream_error,omitempty"`
+	Inspection *Inspection `json:"inspection,omitempty"`
+
+	// Decided is what of the configuration refused the request: the first line
+	// decided, the others bear on it.
+	Decided []Deciding `json:"decided,omitempty"`
+	Hash    string     `json:"config_hash,omitempty"` // of the configuration then in force
+}
+
+// Inspection is what the rules found.
+type Inspection struct {
+	Mode     string      `json:"mode"`
+	Score    int         `json:"score"`
+	Category string      `json:"category,omitempty"`
+	Guard    string      `json:"guard,omitempty"`
+	Matches  []waf.Match `json:"matches,omitempty"`
+}
+
+// Deciding is a line of the configuration.
+type Deciding struct {
+	Key   string `json:"key"`
+	Value string `json:"value,omitempty"`
+	From  string `json:"from,omitempty"` // the level: defaults, profile x, service x, route x
+	File  string `json:"file,omitempty"` // "" for what is built in
+	Line  int    `json:"line,omitempty"`
+}
+
+// What is kept of an incident that a client can make large.
+const (
+	maxIncidentPath    = 256
+	maxIncidentDetail  = 256
+	maxIncidentMatches = 8
+)
+
+// incident copies what is told of a refused request.
+func (rec *Record) incident() *Incident {
+	d := rec.Denial
+	i := &Incident{
+		ID: rec.ID, Time: rec.Start.UTC().Round(0), Status: rec.Status, By: d.By, Reason: d.Reason, Policy: d.Policy,
+		Detail: clippedText(Mask(d.Detail), maxIncidentDetail), Listener: rec.Listener, Protocol: rec.Protocol,
+		Organization: rec.Organization, OrgName: rec.OrgName, Network: network(rec.Client),
+		Method: clippedText(logMethod(rec.Method), 16), Host: rec.Host, Path: clippedText(Mask(rec.Path), maxIncidentPath), Service: rec.Service, Route: rec.Route,
+		Upstream: rec.UpstreamServer, Error: rec.UpstreamError,
+	}
+	if rec.Organization == "" {
+		i.Claimed = rec.Identity.Claimed
+	}
+	if d.By == "waf" {
+		matches := slices.Clone(rec.InspectionMatches[:min(len(rec.InspectionMatches), maxIncidentMatches)])
+		for k := range matches {
+			m := &matches[k]
+			m.Where, m.Part = Mask(m.Where), Mask(m.Part)
+			if strings.HasPrefix(m.Where, "RESPONSE") {
+				m.Part = "" // what the upstream should not have said
+			}
+		}
+		i.Inspection = &Inspection{
+			Mode: rec.InspectionMode, Score: rec.InspectionScore, Category: rec.InspectionCategory, Guard: rec.InspectionGuard,
+			Matches: matches,
+		}
+	}
+	return i
+}
+
+// network is an address without what tells one household from another.
+func network(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	if a.Is4() || a.Is4In6() {
+		return truncated(a.Unmap()) + "/24"
+	}
+	return truncated(a) + "/48"
+}
+
+// Incidents remembers the refusals of late. Callers whose organization was proven
+// have room of their own, which strangers can't use up.
+type Incidents struct {
+	place func(*Incident) // fills Decided and Hash; may be nil
+
+	mu       sync.Mutex
+	known    ring
+	stranger ring
+}
+
+// maxIncidents is how many refusals of each of the two are remembered: together
+// some 2 MiB, and 12 MiB if clients make each as large as they can.
+const maxIncidents = 2048
+
+// ring holds the newest of what was put into it.
+type ring struct {
+	list []*Incident
+	next int
+}
+
+func (r *ring) put(i *Incident) {
+	if len(r.list) < maxIncidents {
+		r.list = append(r.list, i)
+		return
+	}
+	r.list[r.next] = i
+	r.next = (r.next + 1) % maxIncidents
+}
+
+// NewIncidents makes an empty one. place adds to each incident what the
+// configuration knows of it.
+func NewIncidents(place func(*Incident)) *Incidents { return &Incidents{place: place} }
+
+// note remembers a finished request if it was refused.
+func (l *Incidents) note(rec *Record) {
+	if l == nil || rec.Denial == nil {
+		return
+	}
+	i := rec.incident()
+	if l.place != nil {
+		l.place(i)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i.Organization != "" {
+		l.known.put(i)
+	} else {
+		l.stranger.put(i)
+	}
+}
+
+// Find is the incident with an id, or nil. What it returns must not be changed.
+func (l *Incidents) Find(id string) *Incident {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, r := range []*ring{&l.known, &l.stranger} {
+		for _, i := range r.list {
+			if i.ID == id {
+				return i
+			}
+		}
+	}
+	return nil
+}
+
+// List is the newest incidents that want accepts, the newest one first, most of
+// them at most.
+func (l *Incidents) List(want func(*Incident) bool, most int) []*Incident {
+	l.mu.Lock()
+	all := append(slices.Clone(l.known.list), l.stranger.list...)
+	l.mu.Unlock()
+	if want != nil {
+		all = slices.DeleteFunc(all, func(i *Incident) bool { return !want(i) })
+	}
+	slices.SortStableFunc(all, func(a, b *Incident) int { return b.Time.Compare(a.Time) })
+	return all[:min(len(all), most)]
+}
+
+// clippedText bounds a text without breaking a character.
+func clippedText(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}
