@@ -101,27 +101,15 @@ func (t *tree) checkMain() {
 		}
 	}
 	t.checkOperators(admin, &c.Admin)
-	for _, log := range []struct {
-		key string
-		at  *string
-	}{{"access_log", &c.AccessLog.Output}, {"audit_log", &c.AuditLog.Output}} {
-		_, n := get(root, log.key)
-		if _, f := get(n, "format"); f != nil {
-			t.oneOf(f, log.key+".format", "json")
-		}
-		switch *log.at {
-		case "stdout", "stderr", "off", "":
-		default:
-			*log.at = t.abs(*log.at)
-			if info, err := os.Stat(filepath.Dir(*log.at)); err != nil || !info.IsDir() {
-				_, o := get(n, "output")
-				t.problem(orNode(o, n), "the folder %s does not exist", filepath.Dir(*log.at))
-			} else if info, err := os.Stat(*log.at); err == nil && info.IsDir() {
-				_, o := get(n, "output")
-				t.problem(orNode(o, n), "%s is a folder; write a file in it", *log.at)
-			}
-		}
+	t.checkRequestLog("access_log", &c.AccessLog)
+	t.checkRequestLog("security_log", &c.SecurityLog)
+	_, audit := get(root, "audit_log")
+	if _, f := get(audit, "format"); f != nil {
+		t.oneOf(f, "audit_log.format", "json")
 	}
+	t.checkLogFile(audit, &c.AuditLog.Output)
+	t.checkOneLog(root)
+	t.checkTracing(root)
 	_, delegate := get(root, "delegate")
 	pairs(delegate, func(k, v *yaml.Node) {
 		if _, o := get(v, "owner"); o == nil {

@@ -140,6 +140,9 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 	}
 	_, priority := get(n, "priority")
 	t.oneOf(priority, "priority", middleware.Priorities()...)
+	if _, s := get(n, "slo"); s != nil {
+		t.checkSLO(s, where)
+	}
 	_, audit := get(n, "audit")
 	t.oneOf(audit, "audit", "full", "refusals", "off")
 	_, balance := get(n, "balance")

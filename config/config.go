@@ -13,6 +13,7 @@ import (
 	"github.com/vazel-gateway/vazel/gateway/store"
 	"github.com/vazel-gateway/vazel/middleware"
 	"github.com/vazel-gateway/vazel/middleware/addresses"
+	"github.com/vazel-gateway/vazel/middleware/tracing"
 )
 
 // File is what one YAML file may hold. Only the main file may hold the keys
@@ -38,10 +39,14 @@ type File struct {
 	Store *store.Settings `yaml:"store"`
 	// Admin is the listener for metrics, health and status. A change needs a restart.
 	Admin Admin `yaml:"admin"`
-	// AccessLog is where requests are logged.
-	AccessLog Log `yaml:"access_log"`
+	// AccessLog is where every request is logged.
+	AccessLog middleware.RequestLog `yaml:"access_log"`
+	// SecurityLog is where requests are logged once more that were refused for who sent them, where they went or how they were made, inspection and client certificates included.
+	SecurityLog middleware.RequestLog `yaml:"security_log"`
 	// AuditLog is where audit records are written.
 	AuditLog Log `yaml:"audit_log"`
+	// Tracing sends OpenTelemetry spans of some requests to a collector; default: none. Requests carry a W3C trace context (traceparent) to services either way.
+	Tracing *tracing.Settings `yaml:"tracing"`
 	// Delegate lets drop-in files of a pattern define only some services.
 	Delegate map[string]Delegation `yaml:"delegate"`
 	// Defaults is what every service gets unless it says otherwise.

@@ -35,7 +35,7 @@ func natural(field, doc string) string {
 
 func main() {
 	docs := map[string]string{}
-	for pkg, dir := range map[string]string{"config": ".", "certs": "../certs", "addresses": "../middleware/addresses", "middleware": "../middleware", "proxy": "../gateway/proxy", "store": "../gateway/store"} {
+	for pkg, dir := range map[string]string{"config": ".", "certs": "../certs", "addresses": "../middleware/addresses", "middleware": "../middleware", "tracing": "../middleware/tracing", "proxy": "../gateway/proxy", "store": "../gateway/store"} {
 		fset := token.NewFileSet()
 		pkgs, err := parser.ParseDir(fset, dir, nil, parser.ParseComments)
 		if err != nil {

@@ -403,6 +403,20 @@ func (t *tree) fill() {
 	if f.AccessLog.Output == "" {
 		f.AccessLog.Output = "stdout"
 	}
+	if f.SecurityLog.Output == "" {
+		f.SecurityLog.Output = "off"
+	}
+	for _, l := range []struct {
+		log       *middleware.RequestLog
+		addresses string
+	}{{&f.AccessLog, middleware.AddressesTruncated}, {&f.SecurityLog, middleware.AddressesFull}} {
+		if l.log.Format == "" {
+			l.log.Format = middleware.FormatJSON
+		}
+		if l.log.Addresses == "" {
+			l.log.Addresses = l.addresses
+		}
+	}
 	if f.AuditLog.Output == "" {
 		f.AuditLog.Output = "stdout"
 	}

@@ -23,13 +23,14 @@ var enums = map[string][]string{
 	"http1": {"strict", "standard"},
 	"mtls":  {"off", "optional", "required"}, "balance": {"round_robin", "least_connections"},
 	"priority": {"high", "normal", "low"}, "errors": {"auto", "problem", "html", "ogc", "soap"}, "frame": {"sameorigin", "deny", "off"}, "content_type": {"nosniff", "off"},
-	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "format": {"json"}, "redirect": {"https"}, "on_store_failure": {"local", "open", "closed"}, "withdrawal": {"finish", "cut"}, "on_stale": {addresses.Keep, addresses.Closed}, "on_missing": {addresses.Closed, addresses.Open},
+	"upstream_protocol": {"h1", "h2", "h2c"}, "audit": {"full", "refusals", "off"}, "redirect": {"https"}, "on_store_failure": {"local", "open", "closed"}, "withdrawal": {"finish", "cut"}, "on_stale": {addresses.Keep, addresses.Closed}, "on_missing": {addresses.Closed, addresses.Open},
 }
 
 // fieldEnums lists those of keys that mean different things in different places.
 var fieldEnums = map[string][]string{
+	"config.Log.Format": {"json"}, "middleware.RequestLog.Format": {middleware.FormatJSON, middleware.FormatECS, middleware.FormatOCSF, middleware.FormatCEF}, "middleware.RequestLog.Addresses": {middleware.AddressesTruncated, middleware.AddressesFull},
 	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.WAF.Screen": {"auto", "off"}, "middleware.WAF.Cyrillic": {"auto", "off"}, "middleware.WAF.App": {"ckan", "geonetwork", "mapserver", "regix"}, "middleware.WAF.Responses": {"off", "detect", "block"}, "middleware.Leaks.EGN": middleware.LeakActions(), "middleware.Leaks.IBAN": middleware.LeakActions(), "middleware.Leaks.Card": middleware.LeakActions(), "middleware.Leaks.StackTrace": middleware.LeakActions(), "middleware.Scan.OnScannerFailure": middleware.ScanFailureWords(), "middleware.WAF.BodyOverLimit": middleware.OverLimitWords(), "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
-	"middleware.Quota.Per": middleware.QuotaPers(), "middleware.Bandwidth.Per": middleware.BandwidthPers(), "middleware.RateLimit.Mode": middleware.LimitModes(), "middleware.Quota.Mode": middleware.LimitModes(),
+	"middleware.SLO.Profile": middleware.SLOProfiles(), "middleware.Quota.Per": middleware.QuotaPers(), "middleware.Bandwidth.Per": middleware.BandwidthPers(), "middleware.RateLimit.Mode": middleware.LimitModes(), "middleware.Quota.Mode": middleware.LimitModes(),
 	"certs.Organization.EKU": {"client", "any"}, "certs.TLS.Profile": certs.Profiles(),
 }
 
@@ -91,7 +92,11 @@ func schemaOf(t reflect.Type, key string, defs map[string]any) map[string]any {
 			defs[name] = structSchema(t, defs)
 		}
 		if f := shortForm(t); f != nil {
-			return map[string]any{"oneOf": []any{schemaOf(f.typ, f.name, defs), ref}}
+			short := schemaOf(f.typ, f.name, defs)
+			if e := fieldEnums[f.owner.String()+"."+f.field]; e != nil {
+				short = map[string]any{"enum": e}
+			}
+			return map[string]any{"oneOf": []any{short, ref}}
 		}
 		return ref
 	case reflect.Map:

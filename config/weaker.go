@@ -9,6 +9,7 @@ import (
 
 	"github.com/vazel-gateway/vazel/config/unit"
 	"github.com/vazel-gateway/vazel/gateway/store"
+	"github.com/vazel-gateway/vazel/middleware"
 )
 
 // rule says why a new value lets more through than the old one, or "". Either
@@ -161,8 +162,20 @@ var globalRules = map[string]rule{
 		return ""
 	},
 	"access_log.output": off("requests are no longer logged"),
-	"audit_log.output":  off("audit records are no longer kept"),
-	"delegate":          because("others may define more"),
+	"access_log.addresses": func(_, new any) string {
+		if new == middleware.AddressesFull {
+			return "whole addresses of clients are logged"
+		}
+		return ""
+	},
+	"security_log.output": func(old, new any) string {
+		if new == nil || new == "off" {
+			return "refused requests are no longer in a log of their own"
+		}
+		return ""
+	},
+	"audit_log.output": off("audit records are no longer kept"),
+	"delegate":         because("others may define more"),
 	"store.nodes": func(old, new any) string {
 		switch {
 		case new == nil:

@@ -132,7 +132,7 @@ func TestMetricsExist(t *testing.T) {
 
 // TestLogFields holds the page that asks Loki to the fields of the access log.
 func TestLogFields(t *testing.T) {
-	code, err := os.ReadFile("../middleware/accesslog.go")
+	code, err := os.ReadFile("../middleware/lognative.go")
 	if err != nil {
 		t.Fatal(err)
 	}

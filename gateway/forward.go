@@ -66,7 +66,11 @@ func forwarded(client netip.Addr, addr, host string) string {
 
 func traceparent(rec *middleware.Record) string {
 	const hex = "0123456789abcdef"
-	return "00-" + rec.TraceID + "-" + rec.SpanID + "-" + string([]byte{hex[rec.TraceFlags>>4], hex[rec.TraceFlags&15]})
+	span := rec.SpanID
+	if rec.UpstreamSpanID != "" {
+		span = rec.UpstreamSpanID
+	}
+	return "00-" + rec.TraceID + "-" + span + "-" + string([]byte{hex[rec.TraceFlags>>4], hex[rec.TraceFlags&15]})
 }
 
 // clientCert is the leaf as RFC 9440 wants it: a byte sequence of RFC 8941.

@@ -23,6 +23,7 @@ import (
 	"github.com/vazel-gateway/vazel/gateway/store"
 	"github.com/vazel-gateway/vazel/middleware"
 	"github.com/vazel-gateway/vazel/middleware/addresses"
+	"github.com/vazel-gateway/vazel/middleware/tracing"
 )
 
 // Options is what a Gateway needs from the process.
@@ -46,6 +47,7 @@ type Gateway struct {
 	store    *store.Store
 	networks *addresses.Manager
 	observer *middleware.Observer
+	traces   *tracing.Manager
 	refused  *middleware.Incidents
 	conns    *connections
 	files    *middleware.Descriptors
@@ -99,7 +101,8 @@ func newGateway(o Options) (*Gateway, error) {
 		return nil, err
 	}
 	g.refused = middleware.NewIncidents(g.decided)
-	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log, Incidents: g.refused})
+	g.observer = middleware.NewObserver(middleware.ObserverOptions{Metrics: g.metrics.requests, Log: o.Log, Version: o.Version, Incidents: g.refused})
+	g.traces = tracing.New(tracing.Options{Log: o.Log.Named("tracing"), Registerer: o.Registerer, Version: o.Version})
 	g.networks = addresses.NewManager(addresses.Options{Log: o.Log.Named("addresses"), Registerer: o.Registerer, StateDir: o.StateDir, Changed: g.networksChanged})
 	g.conns = newConnections(g.metrics.requests)
 	g.certs.OnTrustChange(g.trustChanged)
@@ -129,19 +132,28 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 		return fmt.Errorf("store: %w", err)
 	}
 	g.networks.Prepare(next.addresses)
-	logs, err := g.observer.OpenLogs(c.AccessLog.Output)
+	logs, err := g.observer.Open(middleware.LogOutputs{Access: c.AccessLog, Security: c.SecurityLog})
 	if err != nil {
 		return err
 	}
-	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf(), g.turnAway)
+	tracer, err := g.traces.Build(c.Tracing, g.observer.Tracer())
 	if err != nil {
 		g.observer.Discard(logs)
+		return err
+	}
+	discard := func() {
+		g.observer.Discard(logs)
+		g.traces.Replaced(tracer, g.observer.Tracer())
+	}
+	fresh, err := g.sockets.openNew(c, g.metrics.requests, g.quicTLS(), g.quicConf(), g.turnAway)
+	if err != nil {
+		discard()
 		return err
 	}
 
 	if err := g.engines.Audit.Open(c.AuditLog.Output); err != nil {
 		g.sockets.giveUp(fresh)
-		g.observer.Discard(logs)
+		discard()
 		return err
 	}
 
@@ -154,6 +166,7 @@ func (g *Gateway) Apply(c *config.Config) (err error) {
 	g.engines.Cache.Resize(int64(c.Limits.CacheSize))
 	g.metrics.fit(c)
 	g.observer.Use(logs, next.trusted)
+	g.traces.Replaced(g.observer.Trace(tracer), tracer)
 	g.engines.WAF.Posture(postures(c, g.engines))
 	g.engines.Limits.Share(shared) // before the former connections are closed
 	g.store.Use(shared)
@@ -255,6 +268,7 @@ func (g *Gateway) drain() {
 	}
 	g.proxies.Close(ctx)
 	g.observer.Close()
+	g.traces.Close(g.observer.Tracer())
 	g.engines.Close()
 	g.log.Info("drained")
 }

@@ -151,4 +151,25 @@ func (m *metrics) fit(c *config.Config) {
 		routes += len(s.Routes)
 	}
 	m.requests.Fit(routes, len(c.Callers))
+	m.requests.Promise(objectives(c))
+}
+
+// objectives are what services promise; each stands in it once.
+func objectives(c *config.Config) (l []middleware.Objective) {
+	seen := map[[3]string]bool{}
+	for _, s := range c.Services {
+		for _, r := range s.Routes {
+			promised, err := r.Policy.SLO.Objectives(s.Name)
+			if err != nil {
+				continue // the snapshot was not built
+			}
+			for _, o := range promised {
+				if key := [3]string{o.Service, o.Profile, o.Operation}; !seen[key] {
+					seen[key] = true
+					l = append(l, o)
+				}
+			}
+		}
+	}
+	return l
 }

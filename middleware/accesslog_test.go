@@ -46,7 +46,7 @@ func logFiles(t *testing.T, w *watched) (access, security string, closed func())
 	t.Helper()
 	dir := t.TempDir()
 	access, security = filepath.Join(dir, "access.log"), filepath.Join(dir, "security.log")
-	logs, err := w.Open(LogOutputs{Access: access, Security: security})
+	logs, err := w.Open(LogOutputs{Access: RequestLog{Output: access}, Security: RequestLog{Output: security}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,21 +159,21 @@ func TestLogsOverReload(t *testing.T) {
 	t.Parallel()
 	w := newWatched(t)
 	first, second := filepath.Join(t.TempDir(), "first"), filepath.Join(t.TempDir(), "second")
-	logs, err := w.OpenLogs(first)
+	logs, err := w.OpenLogs(RequestLog{Output: first})
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.Use(logs, nil)
-	if again, err := w.OpenLogs(first); err != nil || again != logs {
+	if again, err := w.OpenLogs(RequestLog{Output: first}); err != nil || again.access.sink != logs.access.sink {
 		t.Errorf("the same log was opened anew: %v", err)
 	}
-	unused, err := w.Open(LogOutputs{Access: first, Security: second})
-	if err != nil || unused.access != logs.access {
+	unused, err := w.Open(LogOutputs{Access: RequestLog{Output: first}, Security: RequestLog{Output: second}})
+	if err != nil || unused.access.sink != logs.access.sink {
 		t.Errorf("the access log was opened anew: %v", err)
 	}
 	w.Discard(unused)
 	w.handler(func(http.ResponseWriter, *http.Request) {
-		logs, err := w.OpenLogs(second)
+		logs, err := w.OpenLogs(RequestLog{Output: second})
 		if err != nil {
 			t.Error(err)
 			return
@@ -187,7 +187,7 @@ func TestLogsOverReload(t *testing.T) {
 	if got := testutil.ToFloat64(w.metrics.logDropped.WithLabelValues("access")); got != 0 {
 		t.Errorf("%v lines dropped, want 0", got)
 	}
-	if _, err := w.OpenLogs(filepath.Join(first, "not-a-folder")); err == nil || !strings.Contains(err.Error(), "access log") {
+	if _, err := w.OpenLogs(RequestLog{Output: filepath.Join(first, "not-a-folder")}); err == nil || !strings.Contains(err.Error(), "access_log") {
 		t.Errorf("error = %v, want one that names the access log", err)
 	}
 }
@@ -306,7 +306,7 @@ func TestLogOnFullDisk(t *testing.T) {
 
 func BenchmarkAccessLogLine(b *testing.B) {
 	w := newWatched(b)
-	logs, err := w.OpenLogs(filepath.Join(b.TempDir(), "access.log"))
+	logs, err := w.OpenLogs(RequestLog{Output: filepath.Join(b.TempDir(), "access.log")})
 	if err != nil {
 		b.Fatal(err)
 	}

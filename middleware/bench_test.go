@@ -28,7 +28,7 @@ func BenchmarkChain(b *testing.B) {
 			o := NewObserver(ObserverOptions{Metrics: env.Metrics, Log: env.Log})
 			defer o.Close()
 			if c.log {
-				logs, err := o.OpenLogs(filepath.Join(b.TempDir(), "access.log"))
+				logs, err := o.OpenLogs(RequestLog{Output: filepath.Join(b.TempDir(), "access.log")})
 				if err != nil {
 					b.Fatal(err)
 				}

@@ -19,6 +19,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		key   string
 		build func() (Func, error)
 	}{
+		{"slo", func() (Func, error) { return buildSLO(c.SLO, env) }},
 		{"audit", func() (Func, error) { return buildAudit(c.Audit, env) }},
 		{"security_headers", func() (Func, error) { return c.SecurityHeaders.Build(env) }},
 		{"networks", func() (Func, error) { return buildNetworks(c.DenyFrom, c.AllowFrom, env) }},
@@ -37,6 +38,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		{"files", func() (Func, error) { return c.Files.Build(env) }},
 		{"openapi", func() (Func, error) { return buildOpenAPI(c.OpenAPIText, env) }},
 		{"waf", func() (Func, error) { return c.WAF.Build(env) }},
+		{"slo", func() (Func, error) { return buildOperation(c.SLO, env) }},
 		{"scan", func() (Func, error) { return c.Scan.Build(env) }},
 		{"headers", func() (Func, error) { return c.Headers.Build(env) }},
 		{"compress", func() (Func, error) { return buildCompress(c.Compress, env) }},

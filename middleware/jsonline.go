@@ -17,13 +17,21 @@ func (l *jsonLine) end() { *l = append(*l, '}', '\n') }
 
 func (l *jsonLine) name(name string) {
 	b := *l
-	if len(b) > 1 {
+	if n := len(b); n > 0 && b[n-1] != '{' { // no value ends with a brace that opens
 		b = append(b, ',')
 	}
 	b = append(b, '"')
 	b = append(b, name...)
 	*l = append(b, '"', ':')
 }
+
+// object begins an object within the object, until close.
+func (l *jsonLine) object(name string) {
+	l.name(name)
+	*l = append(*l, '{')
+}
+
+func (l *jsonLine) close() { *l = append(*l, '}') }
 
 func (l *jsonLine) int(name string, v int64) {
 	l.name(name)
@@ -50,6 +58,26 @@ func (l *jsonLine) bool(name string, v bool) {
 func (l *jsonLine) time(name string, t time.Time) {
 	l.name(name)
 	*l = t.UTC().AppendFormat(*l, `"2006-01-02T15:04:05.000000Z"`)
+}
+
+// texts writes a list of words of ours, which need no escaping.
+func (l *jsonLine) texts(name string, words ...string) {
+	l.name(name)
+	b := append(*l, '[')
+	for i, w := range words {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(append(b, '"'), w...), '"')
+	}
+	*l = append(b, ']')
+}
+
+// some writes a string unless it is empty.
+func (l *jsonLine) some(name, s string) {
+	if s != "" {
+		l.text(name, s)
+	}
 }
 
 // text writes a string: what stands between quotes is UTF-8 without control

@@ -116,6 +116,35 @@ func (s *logSink) bufferLocked(least int) []byte {
 	return make([]byte, 0, max(least, logBatch))
 }
 
+// linesOfBatch counts the lines of a batch.
+func linesOfBatch(b []byte) int { return bytes.Count(b, []byte{'\n'}) }
+
+// next takes a batch out, of which the room is taken until it is sent; nil if
+// there is none.
+func (s *logSink) next() (b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.full) > 0 {
+		b, s.full = s.full[0], s.full[1:]
+		return b
+	}
+	if len(s.buf) == 0 {
+		return nil
+	}
+	b, s.buf = s.buf, nil
+	return b
+}
+
+// sent gives the room of a batch back.
+func (s *logSink) sent(b []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting -= len(b)
+	if len(s.spare) < logSpare && cap(b) == logBatch {
+		s.spare = append(s.spare, b[:0])
+	}
+}
+
 // run owns the output.
 func (s *logSink) run(w io.WriteCloser) {
 	defer close(s.done)
@@ -182,7 +211,7 @@ func (b *batch) write(buf []byte) {
 	}
 	n, err := b.w.Write(buf)
 	if err != nil {
-		b.dropped.Add(float64(bytes.Count(buf[n:], []byte{'\n'})))
+		b.dropped.Add(float64(linesOfBatch(buf[n:])))
 		b.torn = b.torn || n > 0 && buf[n-1] != '\n'
 	}
 }

@@ -1,39 +1,64 @@
 package middleware
 
+import "strings"
+
 // Mask takes personal identifiers out of text that goes to a log: valid EGN
 // (ЕГН) and LNCh (ЛНЧ) numbers, IBANs with a right checksum, and e-mail
-// addresses. It understands percent-encoding, since it reads paths. A number that
+// addresses. It reads the text as it stands, and as it is after one, two and
+// three percent-decodings, since whoever reads a log may decode it. A number that
 // only looks like one of these is masked now and then; a valid one always, if it
 // stands in one piece.
 func Mask(s string) string {
 	if !suspicious(s) {
 		return s
 	}
+	deepest := 0
+	if strings.ContainsAny(s, `%\`) || strings.IndexByte(s, 0xef) >= 0 {
+		deepest = 1
+		if strings.Contains(s, "%25") {
+			deepest = maskDepth
+		}
+	}
+	for depth := deepest; depth >= 0; depth-- {
+		s = maskDecoded(s, depth)
+	}
+	return s
+}
+
+// maskDepth is how often a text may be encoded.
+const maskDepth = 3
+
+// maskDecoded masks what stands in s after it was decoded depth times.
+func maskDecoded(s string, depth int) string {
+	d, at := s, []int(nil)
+	if depth > 0 {
+		d, at = decoded(s, depth)
+	}
 	var out []byte
-	last := 0 // s[:last] is in out
+	last := 0 // the beginning of what is not in out yet, in d
+	origin := func(i int) int {
+		if at == nil {
+			return i
+		}
+		return at[i]
+	}
 	mask := func(from, to int, with string) {
-		out = append(append(out, s[last:from]...), with...)
+		out = append(append(out, s[origin(last):origin(from)]...), with...)
 		last = to
 	}
-	for i := 0; i < len(s); {
-		switch c := s[i]; {
+	for i := 0; i < len(d); {
+		switch c := d[i]; {
 		case c == '@':
-			i = maskEmail(s, i, i+1, last, mask)
-		case escape(s[i:]):
-			if s[i+1] == '4' && s[i+2] == '0' {
-				i = maskEmail(s, i, i+3, last, mask)
-				continue
-			}
-			i += 3
+			i = maskEmail(d, i, last, mask)
 		case alphanumeric(c):
 			j := i + 1
-			for j < len(s) && alphanumeric(s[j]) {
+			for j < len(d) && alphanumeric(d[j]) {
 				j++
 			}
-			if validIBAN(s[i:j]) {
+			if validIBAN(d[i:j]) {
 				mask(i, j, "[iban]")
 			} else {
-				maskDigits(s, i, j, mask)
+				maskDigits(d, i, j, mask)
 			}
 			i = j
 		default:
@@ -43,7 +68,47 @@ func Mask(s string) string {
 	if last == 0 {
 		return s
 	}
-	return string(append(out, s[last:]...))
+	return string(append(out, s[origin(last):]...))
+}
+
+// decoded is s after it was decoded depth times, digits of full width as those
+// of ASCII, and where in s each of its bytes begins.
+func decoded(s string, depth int) (string, []int) {
+	d := make([]byte, 0, len(s))
+	at := make([]int, 0, len(s)+1)
+	for i := 0; i < len(s); {
+		c, n := decode(s[i:], depth)
+		d, at = append(d, c), append(at, i)
+		i += n
+		if k := len(d) - 3; k >= 0 && d[k] == 0xef && d[k+1] == 0xbc && d[k+2] >= 0x90 && d[k+2] <= 0x99 { // U+FF10 to U+FF19
+			d[k] = d[k+2] - 0x90 + '0'
+			d, at = d[:k+1], at[:k+1]
+		}
+	}
+	return string(d), append(at, len(s))
+}
+
+// decode reads one byte: as it stands, percent-encoded, or as JSON escapes it.
+func decode(s string, depth int) (c byte, size int) {
+	switch {
+	case escape(s):
+		c, size = unhex(s[1])<<4|unhex(s[2]), 3
+		for ; depth > 1 && c == '%' && len(s) >= size+2 && hexDigit(s[size]) && hexDigit(s[size+1]); depth-- {
+			c = unhex(s[size])<<4 | unhex(s[size+1])
+			size += 2
+		}
+		return c, size
+	case strings.HasPrefix(s, `\u00`) && len(s) >= 6 && hexDigit(s[4]) && hexDigit(s[5]):
+		return unhex(s[4])<<4 | unhex(s[5]), 6
+	}
+	return s[0], 1
+}
+
+func unhex(c byte) byte {
+	if digit(c) {
+		return c - '0'
+	}
+	return c | 0x20 - 'a' + 10
 }
 
 // suspicious reports whether s may hold anything to mask: ten digits, or an at
@@ -56,44 +121,33 @@ func suspicious(s string) bool {
 			if digits++; digits == 10 {
 				return true
 			}
-		case c == '@', c == '%' && i+2 < len(s) && s[i+1] == '4' && s[i+2] == '0':
+		case c == '@', c == 0xef, c == '%' && i+1 < len(s) && (s[i+1] == '4' || s[i+1] == '2' || s[i+1]|0x20 == 'e'), c == '\\':
 			return true
 		}
 	}
 	return false
 }
 
-// maskEmail masks the address around an at sign that takes s[at:after], and
-// returns where to read on. What stands before start is masked already.
-func maskEmail(s string, at, after, start int, mask func(from, to int, with string)) int {
-	from := at
+// maskEmail masks the address around the at sign s[at], and returns where to
+// read on. What stands before start is masked already.
+func maskEmail(s string, at, start int, mask func(from, to int, with string)) int {
+	from, after := at, at+1
 	for from > start {
-		if c := s[from-1]; alphanumeric(c) || c >= 0x80 || c == '.' || c == '_' || c == '-' || c == '+' {
-			// The two digits of an escape belong to it: %2Fivan@ begins at i.
-			if from-3 >= start && escape(s[from-3:]) {
-				if !highEscape(s[from-3:]) {
-					break
-				}
-				from -= 3
-				continue
-			}
-			from--
-			continue
+		if c := s[from-1]; !alphanumeric(c) && c < 0x80 && c != '.' && c != '_' && c != '-' && c != '+' {
+			break
 		}
-		break
+		from--
 	}
 	to, dot := after, 0
 	for to < len(s) {
-		if c := s[to]; alphanumeric(c) || c >= 0x80 || c == '-' {
-			to++
-		} else if c == '.' {
-			dot = to
-			to++
-		} else if highEscape(s[to:]) {
-			to += 3
-		} else {
+		c := s[to]
+		if !alphanumeric(c) && c < 0x80 && c != '-' && c != '.' {
 			break
 		}
+		if c == '.' {
+			dot = to
+		}
+		to++
 	}
 	if dot == to-1 { // the end of a sentence
 		to--
@@ -106,9 +160,6 @@ func maskEmail(s string, at, after, start int, mask func(from, to int, with stri
 	mask(from, to, "[email]")
 	return to
 }
-
-// highEscape reports whether s begins with a percent-encoded byte outside ASCII.
-func highEscape(s string) bool { return escape(s) && s[1] >= '8' }
 
 // escape reports whether s begins with a percent-encoded byte.
 func escape(s string) bool { return len(s) >= 3 && s[0] == '%' && hexDigit(s[1]) && hexDigit(s[2]) }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,9 +42,13 @@ type Metrics struct {
 	paced          *prometheus.CounterVec
 	paceWaited     *prometheus.CounterVec
 
+	slo        *prometheus.CounterVec
+	objectives *objectives
+
 	panics     *prometheus.CounterVec
 	overflow   *prometheus.CounterVec
 	logDropped *prometheus.CounterVec
+	logUp      *prometheus.GaugeVec
 
 	Live Live // of the routes
 
@@ -53,6 +58,7 @@ type Metrics struct {
 	byOrg        *handles[orgKey, *orgHandles]
 	byRejection  *handles[rejectionKey, prometheus.Counter]
 	byShake      *handles[shakeKey, prometheus.Counter]
+	bySLO        *handles[sloKey, prometheus.Counter]
 	flights      *handles[string, prometheus.Gauge]
 	byRefusal    *handles[pair, prometheus.Counter] // before routing: listener, reason
 	byLimited    *handles[pair, prometheus.Counter] // policy, organization
@@ -131,9 +137,13 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		paced:          counter("vazel_bandwidth_bytes_total", "Bytes of bodies that passed under a bandwidth. Direction: down (responses), up (requests).", "policy", "direction"),
 		paceWaited:     counter("vazel_bandwidth_waited_seconds_total", "Time that transfers were held back by a bandwidth.", "policy", "direction"),
 
+		slo:        counter("vazel_slo_requests_total", "Requests of services with slo, by whether they kept what it promises: ok, slow, error, maintenance (announced). Refusals for what the client did are not counted.", "service", "profile", "operation", "result"),
+		objectives: newObjectives(),
+
 		panics:     counter("vazel_panics_total", "Panics that were caught.", "component"),
 		overflow:   counter("vazel_metric_overflow_total", "Observations counted under _overflow because a metric has too many series.", "metric"),
 		logDropped: counter("vazel_log_records_dropped_total", "Log lines lost because a sink was too slow or failed.", "sink"),
+		logUp:      gauge("vazel_log_sink_up", "1 if there is a connection to the syslog receiver of a log.", "sink"),
 	}
 	m.byRequest = newHandles(m, "vazel_http_requests_total", 1, requestKey{overflowed, overflowed, overflowed, overflowed, -1}, func(k requestKey) prometheus.Counter {
 		return m.requests.WithLabelValues(k.listener, k.route, k.method, codeLabel(k.code), k.protocol)
@@ -157,6 +167,10 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		return &connHandles{m.connTotal.WithLabelValues(k[0], k[1]), m.connOpen.WithLabelValues(k[0], k[1]), m.handshakeDuration.WithLabelValues(k[0])}
 	})
 	m.flights = newHandles(m, "vazel_http_requests_in_flight", 1, overflowed, func(listener string) prometheus.Gauge { return m.inFlight.WithLabelValues(listener) })
+	m.bySLO = newHandles(m, "vazel_slo_requests_total", 1, sloKey{overflowed, overflowed, overflowed, overflowed}, func(k sloKey) prometheus.Counter {
+		return m.slo.WithLabelValues(k.service, k.profile, k.operation, k.result)
+	})
+	reg.MustRegister(m.objectives)
 	m.panics.WithLabelValues("request")
 	return m
 }
@@ -176,6 +190,7 @@ type routeKey struct {
 
 type routeHandles struct {
 	duration, size    prometheus.Observer
+	exemplar          atomic.Int64 // second of the last one
 	bytesIn, bytesOut prometheus.Counter
 	live              *routeLive
 }
@@ -211,6 +226,19 @@ func (m *Metrics) newRoute(k routeKey) *routeHandles {
 	}
 }
 
+// observe notes how long a request took; once a second with its trace, if it has
+// one, so that a slow request can be found.
+func (h *routeHandles) observe(rec *Record) {
+	took := rec.Duration.Seconds()
+	if now := rec.Start.Unix(); rec.TraceFlags&1 != 0 && h.exemplar.Load() < now {
+		if o, ok := h.duration.(prometheus.ExemplarObserver); ok && h.exemplar.Swap(now) < now {
+			o.ObserveWithExemplar(took, prometheus.Labels{"trace_id": rec.TraceID})
+			return
+		}
+	}
+	h.duration.Observe(took)
+}
+
 func (m *Metrics) newOrg(k orgKey) *orgHandles {
 	h := &orgHandles{
 		requests: m.orgRequests.WithLabelValues(k.organization, k.route, k.outcome),
@@ -238,7 +266,7 @@ func (m *Metrics) done(rec *Record) {
 	m.byRequest.get(requestKey{rec.Listener, route, MethodLabel(rec.Method), rec.Protocol, rec.Status}).Inc()
 	h := m.byRoute.get(routeKey{route, rec.Status / 100})
 	h.live.note(rec)
-	h.duration.Observe(rec.Duration.Seconds())
+	h.observe(rec)
 	h.size.Observe(float64(rec.BytesOut))
 	if rec.BytesIn > 0 {
 		h.bytesIn.Add(float64(rec.BytesIn))

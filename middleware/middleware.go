@@ -75,6 +75,8 @@ type Chain struct {
 	Maintenance *Maintenance `yaml:"maintenance"`
 	// Errors is the form of refusals: auto (a problem document, or a page where the client prefers HTML), problem, html, ogc (an exception report, for WMS and its like) or soap (a SOAP fault). The status is the same in every form. Default: auto.
 	Errors string `yaml:"errors"`
+	// SLO is what the service has promised: a profile, such as inspire-view, or numbers of its own. It counts, and refuses nothing. Default: none.
+	SLO *SLO `yaml:"slo"`
 	// Audit says which requests leave an audit record: full (each one), refusals, or off. Default: off.
 	Audit string `yaml:"audit"`
 }

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"go.uber.org/zap"
+
+	"github.com/vazel-gateway/vazel/middleware/tracing"
 )
 
 // ObserverOptions is what an Observer needs from the process.
@@ -19,6 +21,7 @@ type ObserverOptions struct {
 	Metrics   *Metrics
 	Log       *zap.Logger
 	Incidents *Incidents // remembers refused requests; nil for none
+	Version   string     // of the program, for logs
 }
 
 // Observer makes the Record of each request and reads it when the request is
@@ -26,6 +29,7 @@ type ObserverOptions struct {
 type Observer struct {
 	metrics *Metrics
 	log     *zap.Logger
+	version string
 	refused *Incidents
 	in      atomic.Pointer[observed]
 	records sync.Pool // *Record
@@ -38,11 +42,12 @@ type Observer struct {
 type observed struct {
 	logs    *Logs
 	trusted []netip.Prefix
+	tracer  *tracing.Tracer // nil if nothing is traced
 }
 
 // NewObserver makes an Observer that logs nothing and trusts nobody until Use.
 func NewObserver(o ObserverOptions) *Observer {
-	ob := &Observer{metrics: o.Metrics, log: o.Log, refused: o.Incidents}
+	ob := &Observer{metrics: o.Metrics, log: o.Log, refused: o.Incidents, version: o.Version}
 	ob.records.New = func() any { return new(Record) }
 	ob.lines.New = func() any { return new(jsonLine) }
 	ob.in.Store(&observed{logs: &Logs{}})
@@ -53,9 +58,24 @@ func NewObserver(o ObserverOptions) *Observer {
 func (o *Observer) Use(logs *Logs, trusted []netip.Prefix) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	former := o.in.Swap(&observed{logs: logs, trusted: trusted})
+	former := o.in.Load()
+	o.in.Store(&observed{logs: logs, trusted: trusted, tracer: former.tracer})
 	former.logs.closeExcept(logs)
 }
+
+// Trace makes t the tracer in force and returns the one before it. Both may be
+// nil.
+func (o *Observer) Trace(t *tracing.Tracer) (former *tracing.Tracer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	in := *o.in.Load()
+	former, in.tracer = in.tracer, t
+	o.in.Store(&in)
+	return former
+}
+
+// Tracer is the tracer in force, or nil.
+func (o *Observer) Tracer() *tracing.Tracer { return o.in.Load().tracer }
 
 // Reopen opens log files anew, after they were moved away.
 func (o *Observer) Reopen() error {
@@ -114,9 +134,11 @@ func (o *Observer) begin(r *http.Request) *Record {
 	rec := o.records.Get().(*Record)
 	rec.Start = time.Now()
 	rec.Listener, rec.Protocol, rec.Peer = c.Listener, c.Protocol, c.Peer
-	rec.Client = clientAddr(c, r.Header["X-Forwarded-For"], o.in.Load().trusted)
+	in := o.in.Load()
+	rec.Client = clientAddr(c, r.Header["X-Forwarded-For"], in.trusted)
 	rec.Method = r.Method
 	newIDs(rec, r.Header, c.Trusted)
+	sample(rec, in.tracer)
 	return rec
 }
 
@@ -176,7 +198,12 @@ func (o *Observer) end(w *response, r *http.Request, abort bool) {
 	o.metrics.done(rec)
 	// The logs of now, not those of the request's beginning: a reload in between
 	// may have closed those.
-	o.in.Load().logs.request(o, rec, r)
+	in := o.in.Load()
+	in.logs.request(o, rec, r)
+	if in.tracer != nil && rec.UpstreamSpanID != "" {
+		span := traced(rec, r)
+		in.tracer.Trace(&span)
+	}
 	o.refused.note(rec)
 	for _, f := range rec.done {
 		f(rec)
@@ -206,6 +233,7 @@ type response struct {
 func (w *response) WriteHeader(status int) {
 	if w.rec.Status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) {
 		w.rec.Status = status
+		w.first()
 	}
 	w.ResponseWriter.WriteHeader(status)
 }
@@ -248,6 +276,14 @@ func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 func (w *response) began() {
 	if w.rec.Status == 0 {
 		w.rec.Status = http.StatusOK
+		w.first()
+	}
+}
+
+// first notes when the response begins.
+func (w *response) first() {
+	if w.rec.Timed {
+		w.rec.FirstByte = time.Since(w.rec.Start)
 	}
 }
 

@@ -41,6 +41,14 @@ func (q *Query) All(name string) []string {
 	return q.values[strings.ToLower(name)]
 }
 
+// first is the first value of a parameter, or "".
+func (q *Query) first(name string) string {
+	if v := q.All(name); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
 // unescapeQuery decodes as much of s as can be decoded.
 func unescapeQuery(s string) string {
 	if u, err := url.QueryUnescape(s); err == nil {

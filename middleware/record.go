@@ -42,8 +42,13 @@ type Record struct {
 	BytesIn, BytesOut int64         // of bodies; settled when the request is done
 	Duration          time.Duration // until the response was written; settled when the request is done
 
+	Timed     bool          // slo asks when the response begins
+	FirstByte time.Duration // until then, if Timed
+	Operation string        // what the body of a request asks an OGC service for, if slo looked
+
 	Upstream         string        // configured upstream (service) name
 	UpstreamServer   string        // address of the server that answered last
+	UpstreamStart    time.Time     // when the request was passed on; zero if it was not
 	UpstreamDuration time.Duration // until its response head
 	UpstreamError    string        // reason of METRICS.md's upstream errors, or ""
 	Attempts         int
@@ -52,6 +57,8 @@ type Record struct {
 	RateLimitDecision string // "allowed", "limited", "shadow_limited", "error"
 
 	TraceID, SpanID string // W3C trace context, always set
+	ParentID        string // span of the trusted peer that the request came from, or ""
+	UpstreamSpanID  string // of the call to the upstream; only if the request is sampled and spans are exported
 	TraceFlags      byte
 	TraceState      string
 

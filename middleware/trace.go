@@ -4,6 +4,8 @@ import (
 	"encoding/hex"
 	"math/rand/v2"
 	"net/http"
+
+	"github.com/vazel-gateway/vazel/middleware/tracing"
 )
 
 // newIDs gives the request its incident id and settles the W3C trace context
@@ -15,7 +17,7 @@ func newIDs(rec *Record, h http.Header, trusted bool) {
 	rec.ID, rec.SpanID = ids[:32], ids[32:48]
 	if v := h["Traceparent"]; trusted && len(v) == 1 {
 		if id, flags, ok := parseTraceparent(v[0]); ok {
-			rec.TraceID, rec.TraceFlags = id, flags
+			rec.TraceID, rec.TraceFlags, rec.ParentID = id, flags, v[0][36:52]
 			if s := h["Tracestate"]; len(s) == 1 && len(s[0]) <= 512 {
 				rec.TraceState = s[0]
 			}
@@ -65,3 +67,50 @@ func randomHex() string {
 	}
 	return string(out[:])
 }
+
+// sample decides whether a request is traced. What a trusted peer decided holds;
+// nobody else is asked, or clients could have everything traced.
+func sample(rec *Record, t *tracing.Tracer) {
+	if t == nil {
+		return
+	}
+	if rec.ParentID == "" {
+		rec.TraceFlags = 0
+		if t.Sample() {
+			rec.TraceFlags = 1
+		}
+	}
+	if rec.TraceFlags&1 != 0 {
+		rec.UpstreamSpanID = randomHex()[:16]
+	}
+}
+
+// traced is what a trace tells of a finished request: no more of a client than
+// the access log.
+func traced(rec *Record, r *http.Request) tracing.Request {
+	e := logEntry{rec: rec}
+	e.fill(r.TLS, false, false, traceText)
+	s := tracing.Request{
+		TraceID: rec.TraceID, SpanID: rec.SpanID, ParentID: rec.ParentID, TraceState: rec.TraceState, Start: rec.Start, End: rec.Start.Add(rec.Duration),
+		Incident: rec.ID, Method: MethodLabel(rec.Method), Scheme: e.scheme(), Host: e.host, Path: e.path, Protocol: protocolVersion(rec.Protocol),
+		Client: e.client, TLSVersion: e.tlsVersion, Status: rec.Status, BytesIn: rec.BytesIn, BytesOut: rec.BytesOut,
+		Listener: rec.Listener, Service: rec.Service, Route: rec.Route, Organization: rec.Organization, Aborted: rec.Aborted, Cache: rec.Cache,
+		InspectionMode: rec.InspectionMode, InspectionCategory: rec.InspectionCategory, InspectionScore: rec.InspectionScore,
+	}
+	if d := rec.Denial; d != nil {
+		s.DeniedBy, s.Reason = d.By, d.Reason
+		if rec.Organization == "" {
+			s.Claimed = rec.Identity.Claimed
+		}
+	}
+	if !rec.UpstreamStart.IsZero() {
+		s.Upstream = tracing.UpstreamCall{
+			SpanID: rec.UpstreamSpanID, Name: rec.Upstream, Server: rec.UpstreamServer, Error: rec.UpstreamError,
+			Start: rec.UpstreamStart, FirstByte: rec.UpstreamDuration, Attempts: rec.Attempts,
+		}
+	}
+	return s
+}
+
+// traceText bounds what a client wrote, in an attribute.
+const traceText = 1 << 10

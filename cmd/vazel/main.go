@@ -40,6 +40,7 @@ func commands() []command {
 		{"manual", "", "print the reference manual of the configuration", manualCommand},
 		{"orgs", "[-config PATH | -admin ADDRESS] [-json]", "show the organizations: certificates seen, revocation lists, requests, refusals", orgsCommand},
 		{"org", "add KEY -name NAME -id ID ...", "make an onboarding bundle for an organization", orgCommand},
+		{"report", "qos [-month 2026-10] [-prometheus URL]", "report how services kept what they promise (slo), as HTML and JSON", reportCommand},
 		{"waf", "tune [-json] [-threshold N] [LOG...]", "tell false positives of inspection from attacks in an access log, and propose exclusions", wafCommand},
 		{"doctor", "[-config PATH] [-json]", "look for what will go wrong: clock, rights, certificates, networks", doctorCommand},
 		{"certs", "dev | inspect ...", "make development certificates; say what a certificate proves", certsCommand},

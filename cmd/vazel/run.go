@@ -190,7 +190,7 @@ func newLog(level string, w io.Writer) (*zap.Logger, error) {
 	enc := zap.NewProductionEncoderConfig()
 	enc.TimeKey, enc.EncodeTime = "@timestamp", utcTime
 	enc.MessageKey, enc.LevelKey, enc.NameKey = "message", "log.level", "log.logger"
-	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(enc), zapcore.Lock(zapcore.AddSync(w)), l)), nil
+	return zap.New(maskedCore{zapcore.NewCore(zapcore.NewJSONEncoder(enc), zapcore.Lock(zapcore.AddSync(w)), l)}), nil
 }
 
 func utcTime(t time.Time, enc zapcore.PrimitiveArrayEncoder) {

@@ -137,7 +137,7 @@ func (ex *exchange) serve() {
 		return
 	}
 	p.awaitReady(ex.r.Context())
-	ex.rec.Upstream = p.name
+	ex.rec.Upstream, ex.rec.UpstreamStart = p.name, ex.start
 	now := ex.start
 	for fresh := false; ; {
 		s, f := p.pick(now, ex.tried)
