@@ -230,7 +230,7 @@ func TestDescriptorsGone(t *testing.T) {
 // TestMemoryRunsOut: uploads that are held for inspection take the memory;
 // then new work is refused, and when they are gone it is done again.
 func TestMemoryRunsOut(t *testing.T) {
-	n := newLimited(t, "export GOMEMLIMIT=112MiB") // half of it is the rules
+	n := newLimited(t, "export GOMEMLIMIT=96MiB") // a third of it is the rules
 	n.configure("defaults: {waf: {mode: detect}}\n")
 	n.command("reload", "-config", n.dir)
 	plain := n.over("h1", true)

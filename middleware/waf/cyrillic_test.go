@@ -66,7 +66,7 @@ func FuzzDecoders(f *testing.F) {
 			if nextCyrillic(s, 0, escape) < 0 && got != engine {
 				t.Errorf("%s %q: %q, the engine %q", name, s, got, engine)
 			}
-			if strings.ContainsAny(s, "\x80") || strings.Contains(s, "80") || strings.ContainsFunc(s, kept) || strings.Contains(s, "\ufffd") || strings.Contains(s, "200") {
+			if strings.IndexByte(s, 0x80) >= 0 || strings.Contains(s, "80") || strings.ContainsFunc(s, kept) || strings.Contains(s, "\ufffd") || strings.Contains(s, "200") {
 				continue
 			}
 			ascii := func(s string) string {

@@ -33,8 +33,7 @@ var compiling struct {
 	bytes bool // Settings.Bytes
 }
 
-// filters are those of patterns, nil for patterns that have none. Rule sets have
-// most of them in common.
+// filters are those of patterns. Rule sets have most of them in common.
 var filters sync.Map
 
 // specials bounds the memory of all filters together.
@@ -56,12 +55,8 @@ var register = sync.OnceFunc(func() {
 		}
 		f, ok := filters.Load(o.Arguments)
 		if !ok {
-			made, _ := screen.NewFilter(o.Arguments, specials) // without one, the pattern is always tried
-			f, _ = filters.LoadOrStore(o.Arguments, made)
+			f, _ = filters.LoadOrStore(o.Arguments, screen.NewFilter(o.Arguments, specials))
 		}
-		if f := f.(*screen.Filter); f != nil {
-			return &rx{op, f}, nil
-		}
-		return op, nil
+		return &rx{op, f.(*screen.Filter)}, nil
 	})
 })

@@ -9,11 +9,13 @@ import (
 )
 
 // Filter tells which values a pattern can't match, value by value: a rule that
-// has to be tried for one value of a request need not search the others.
+// has to be tried for one value of a request need not search the others. What it
+// needs is made when it is first asked: many patterns never are.
 type Filter struct {
+	pattern string
+	budget  *Budget
+	once    sync.Once
 	needs
-	re     *syntax.Regexp
-	budget *Budget
 
 	mu      sync.Mutex
 	special atomic.Pointer[map[uint32]*needs] // by the evasion bytes that a value has
@@ -53,18 +55,14 @@ func NewBudget(each, all int) *Budget {
 	return b
 }
 
-// NewFilter makes the filter of a pattern as the engine's @rx has it; an error
-// says why there is none.
-func NewFilter(pattern string, b *Budget) (*Filter, error) {
-	clauses, err := rxCondition(pattern)
-	if err != nil {
-		return nil, err
+// NewFilter makes the filter of a pattern as the engine's @rx has it.
+func NewFilter(pattern string, b *Budget) *Filter { return &Filter{pattern: pattern, budget: b} }
+
+// make finds what the pattern needs; nothing, if nothing is known.
+func (f *Filter) make() {
+	if clauses, err := rxCondition(f.pattern); err == nil {
+		f.needs = newNeeds(clauses)
 	}
-	re, err := syntax.Parse("(?sm)"+pattern, syntax.Perl)
-	if err != nil {
-		return nil, err
-	}
-	return &Filter{needs: newNeeds(clauses), re: re.Simplify(), budget: b}, nil
 }
 
 func newNeeds(clauses []clause) needs {
@@ -82,6 +80,10 @@ func newNeeds(clauses []clause) needs {
 
 // MayMatch reports whether the pattern may match a value.
 func (f *Filter) MayMatch(value string) bool {
+	f.once.Do(f.make)
+	if f.auto == nil {
+		return true
+	}
 	may, has := f.met(value)
 	if !may {
 		return false
@@ -158,9 +160,13 @@ func (f *Filter) specialFor(has uint32) *needs {
 		}
 		return r
 	}, evasionBytes)
-	s := &needs{never: true}
-	if re := without(f.re, absent, new([256]bool)); re != nil {
-		*s = newNeeds(best(analyze(re.Simplify()).all()))
+	s := &needs{}
+	if re, err := syntax.Parse("(?sm)"+f.pattern, syntax.Perl); err == nil {
+		if re = without(re.Simplify(), absent, new([256]bool)); re != nil {
+			*s = newNeeds(best(analyze(re.Simplify()).all()))
+		} else {
+			s.never = true
+		}
 	}
 	known[has] = s
 	f.special.Store(&known)
