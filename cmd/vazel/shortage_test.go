@@ -238,7 +238,7 @@ func TestMemoryRunsOut(t *testing.T) {
 	var held []net.Conn
 	defer func() { closeAll(held) }()
 	body := make([]byte, 7<<20)
-	for range 12 {
+	for range 20 {
 		conf := n.conf.Clone()
 		conf.NextProtos = []string{"http/1.1"}
 		c, err := tls.Dial("tcp", n.address(), conf)
