@@ -191,7 +191,7 @@ type Limits struct {
 	BufferMemory unit.Size `yaml:"buffer_memory"`
 	// SpoolDisk is how much disk, in the folder that TMPDIR names, request bodies may take in all while they are scanned (scan); beyond it they get 503. Default: 1GiB.
 	SpoolDisk unit.Size `yaml:"spool_disk"`
-	// InspectionTime is how much CPU time the inspection (waf) of one caller's requests may take in a second, on the average of ten: of an organization, or of an anonymous caller's address. Beyond it the caller gets 429. Default: a quarter of the CPUs.
+	// InspectionTime is how much CPU time the inspection (waf) of one caller's requests may take in a second, on the average of ten: of an organization, or of an anonymous caller's address. Beyond it the caller gets 429. Default: a quarter of the CPUs, which counts only while other callers want to be inspected too and not all can be at once.
 	InspectionTime unit.Duration `yaml:"inspection_time"`
 	// InspectionAtOnce is how many requests are inspected at once; others wait for a second at most, and get 503 then. Default: twice the number of CPUs.
 	InspectionAtOnce int `yaml:"inspection_at_once"`

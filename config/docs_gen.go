@@ -113,7 +113,7 @@ var fieldDocs = map[string]string{
 	"config.Limits.HeaderTimeout":               "How long the TLS handshake and, after it, a request head may each take; default: 10s.",
 	"config.Limits.IdleTimeout":                 "How long a connection may wait for its next request; default: 2m.",
 	"config.Limits.InspectionAtOnce":            "How many requests are inspected at once; others wait for a second at most, and get 503 then. Default: twice the number of CPUs.",
-	"config.Limits.InspectionTime":              "How much CPU time the inspection (waf) of one caller's requests may take in a second, on the average of ten: of an organization, or of an anonymous caller's address. Beyond it the caller gets 429. Default: a quarter of the CPUs.",
+	"config.Limits.InspectionTime":              "How much CPU time the inspection (waf) of one caller's requests may take in a second, on the average of ten: of an organization, or of an anonymous caller's address. Beyond it the caller gets 429. Default: a quarter of the CPUs, which counts only while other callers want to be inspected too and not all can be at once.",
 	"config.Limits.MaxConnections":              "The largest number of connections in all; default: 20000.",
 	"config.Limits.MaxConnectionsPerIP":         "The largest number of connections of one address (IPv6: /64); trusted proxies do not count; default: 512.",
 	"config.Limits.MaxHeader":                   "The largest request head; default: 32KiB.",

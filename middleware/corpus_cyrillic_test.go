@@ -71,14 +71,18 @@ func TestBulgarianText(t *testing.T) {
 		for _, s := range bgWhole {
 			try(s)
 		}
-		for n := range 360 {
+		more := 360
+		if underRace {
+			more = 20
+		}
+		for n := range more {
 			try(p.bulgarian(1 + n%3))
 		}
 		out := 100 * float64(blocked) / float64(all)
 		t.Logf("cyrillic %q: %d of %d blocked, %.1f %%, by %v", setting, blocked, all, out, rules)
 		return out
 	}
-	if got := share(""); got > 4 {
+	if got := share(""); got > 4 && !underRace { // which tries too few
 		t.Errorf("%.1f %% of Bulgarian text is blocked", got)
 	}
 	if got := share("off"); got < 20 {

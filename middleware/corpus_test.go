@@ -33,8 +33,11 @@ func blockedShare(t *testing.T, seed uint64, paranoia int) (blocked, all int, by
 	for _, kind := range legitimate {
 		i := newInspected(t, &WAF{Mode: "block", Paranoia: paranoia, App: kind.app})
 		p := newProse(seed)
-		for range kind.n {
+		for n := range kind.n {
 			r := kind.make(p)
+			if underRace && n%20 != 0 {
+				continue
+			}
 			all++
 			status, reason := i.sendAs(r)
 			if status == 299 {
@@ -74,7 +77,7 @@ func TestLegitimate(t *testing.T) {
 			t.Parallel()
 			blocked, all, byKind := blockedShare(t, 42, paranoia)
 			t.Logf("paranoia %d: %d of %d blocked: %v", paranoia, blocked, all, byKind)
-			if all < 2000 {
+			if all < 2000 && !underRace {
 				t.Errorf("only %d requests", all)
 			}
 			if paranoia == 1 && blocked*1000 > all {

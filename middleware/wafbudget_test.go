@@ -79,3 +79,44 @@ func TestInspectionCharge(t *testing.T) {
 		t.Errorf("no turn is free: %+v", refusal)
 	}
 }
+
+// TestInspectionShare: without a configured bound, who has used up a share is
+// refused only while others wait for a turn too.
+func TestInspectionShare(t *testing.T) {
+	t.Parallel()
+	b := testEnv(t).Engines.inspection
+	b.Set(0, 1)
+	greedy := &Record{Organization: "nra"}
+	first, refusal := b.account(t.Context(), greedy)
+	if refusal != nil || first.turn(t.Context()) != nil {
+		t.Fatal(refusal)
+	}
+	first.close(time.Hour) // all of its share, and more
+	b.mixed.Store(0)       // nobody else was there for a long time
+	alone, refusal := b.account(t.Context(), greedy)
+	if refusal != nil || alone.turn(t.Context()) != nil {
+		t.Fatalf("alone: %+v", refusal)
+	}
+	waiting, _ := b.account(t.Context(), greedy)
+	freed := make(chan *BodyRefusal)
+	go func() { freed <- waiting.turn(t.Context()) }()
+	alone.close(0)
+	if refusal := <-freed; refusal != nil {
+		t.Fatalf("alone, and in its own way: %+v", refusal)
+	}
+	other, refusal := b.account(t.Context(), &Record{Organization: "gccc"})
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	again, refusal := b.account(t.Context(), greedy)
+	if refusal != nil {
+		t.Fatal(refusal)
+	}
+	if refusal := again.turn(t.Context()); refusal == nil || refusal.Denial.Reason != "inspection_budget" {
+		t.Errorf("in the way of another: %+v", refusal)
+	}
+	waiting.close(0)
+	if refusal := other.turn(t.Context()); refusal != nil {
+		t.Errorf("the other: %+v", refusal)
+	}
+}
