@@ -100,9 +100,10 @@ func (b *inspectionBudget) account(ctx context.Context, rec *Record) (*account, 
 	if b.last.Swap(client) != client {
 		b.mixed.Store(time.Now().UnixNano())
 	}
-	if d, err := b.store.Peek(ctx, a.key, a.rate); err == nil && d.Remaining == 0 {
+	// What a request will cost is not known: less than a second's worth is nothing.
+	if d, err := b.store.Peek(ctx, a.key, a.rate); err == nil && d.Remaining < a.rate.Count {
 		a.over = &BodyRefusal{http.StatusTooManyRequests, Denial{
-			By: "waf", Reason: "inspection_budget", RetryAfter: max(time.Second, d.Reset), Detail: "the caller's requests took more time to inspect than one caller may use",
+			By: "waf", Reason: "inspection_budget", RetryAfter: time.Second, Detail: "the caller's requests took more time to inspect than one caller may use",
 		}}
 		if b.strict.Load() {
 			return nil, b.refuse("caller", a.over)
