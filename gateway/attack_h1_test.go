@@ -20,7 +20,6 @@ func TestH1Attacks(t *testing.T) {
 		t.Log("the standard server is compared in TestRawRequests")
 		return
 	}
-	n, up := newTarget(t, "max_header: 4KiB, max_headers: 20, max_uri: 1KiB")
 	const (
 		host  = "Host: open.example\r\n"
 		get   = "GET /a HTTP/1.1\r\n" + host
@@ -210,6 +209,8 @@ func TestH1Attacks(t *testing.T) {
 		{"TLS in TLS", "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\n", "400 bad_line_ending", ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			// Its own upstream, which may read the end of an attack after its answer.
+			n, up := newTarget(t, "max_header: 4KiB, max_headers: 20, max_uri: 1KiB")
 			c, br := n.raw("open.example", nil)
 			end := "GET /second HTTP/1.1\r\nHost: open.example\r\nConnection: close\r\n\r\n"
 			io.WriteString(c, tt.in+end)
@@ -309,7 +310,6 @@ services:
 // TestH1Conversation: several requests on one connection, in every way that keeps
 // or ends it.
 func TestH1Conversation(t *testing.T) {
-	n, up := newTarget(t, "max_headers: 50")
 	const host = "Host: open.example\r\n"
 	for _, tt := range []struct {
 		name, in  string
@@ -335,6 +335,7 @@ func TestH1Conversation(t *testing.T) {
 			continue
 		}
 		t.Run(tt.name, func(t *testing.T) {
+			n, up := newTarget(t, "max_headers: 50")
 			c, br := n.raw("open.example", nil)
 			io.WriteString(c, tt.in)
 			if tt.half {

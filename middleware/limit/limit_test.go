@@ -381,7 +381,7 @@ func TestFloodLeavesOthers(t *testing.T) {
 	s, _ := newStore(1024)
 	flooded, quiet := s.Policy("flooded"), s.Policy("quiet")
 	slow := Rate{Count: 1, Per: time.Hour, Burst: 5}
-	for i := range 100 {
+	for i := range 40 { // of 64 sets: that one holds nine of them doesn't happen
 		take(t, s, quiet.Network(address(i)), slow)
 	}
 	for i := range 100_000 {
