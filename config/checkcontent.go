@@ -1,6 +1,9 @@
 package config
 
 import (
+	"fmt"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -32,10 +35,10 @@ func (t *tree) checkContent(n *yaml.Node, where string) {
 	t.notEmpty(operations, "operations", where, "any operation")
 	if _, v := get(n, "openapi"); v != nil && v.Kind == yaml.ScalarNode && v.Value != "" {
 		path := v.Value
-		if b := t.file1(v, &path); b != nil {
-			_, problems := openapi.Read(b)
+		if t.file1(v, &path) != nil {
+			problems := t.document(path).problems
 			for _, p := range problems[:min(len(problems), maxDocumentProblems)] {
-				t.problem(v, "%s:%d: %s", v.Value, p.Line, p.Text)
+				t.problem(v, "%s:%d: %s", t.shown(p.File), p.Line, strings.ReplaceAll(p.Text, t.dir+"/", ""))
 			}
 		}
 	}
@@ -57,6 +60,49 @@ func (t *tree) checkContent(n *yaml.Node, where string) {
 	if _, v := get(n, "scan"); v != nil && v.Kind == yaml.MappingNode {
 		t.checkScan(v)
 	}
+}
+
+// document is an OpenAPI document that was read.
+type document struct {
+	text     string
+	files    map[string]string // that it refers to
+	problems []openapi.Problem
+}
+
+// document reads the OpenAPI document at an absolute path, with the files that it
+// refers to: those below the folder of the configuration.
+func (t *tree) document(path string) *document {
+	if d := t.documents[path]; d != nil {
+		return d
+	}
+	d := &document{files: map[string]string{}}
+	d.text = string(t.file1(nil, &path))
+	_, d.problems = openapi.Read(openapi.Source{Name: path, Text: []byte(d.text), Open: func(name string) ([]byte, error) {
+		if rel, err := filepath.Rel(t.dir, name); err != nil || !filepath.IsLocal(rel) {
+			return nil, fmt.Errorf("%s is not below the folder of the configuration", name)
+		}
+		t.files.note(name)
+		b, err := readBounded(name)
+		if err != nil {
+			return nil, fmt.Errorf("%s can't be read: %w", t.shown(name), err)
+		}
+		d.files[name] = string(b)
+		return b, nil
+	}})
+	if t.documents == nil {
+		t.documents = map[string]*document{}
+	}
+	t.documents[path] = d
+	return d
+}
+
+// shown is the path of a file as messages have it: below the configuration's folder,
+// if it is.
+func (t *tree) shown(path string) string {
+	if rel, err := filepath.Rel(t.dir, path); err == nil && filepath.IsLocal(rel) {
+		return rel
+	}
+	return path
 }
 
 func (t *tree) checkScan(n *yaml.Node) {

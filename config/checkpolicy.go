@@ -236,7 +236,9 @@ func (t *tree) resolvePaths(p *Policy) {
 		w.RulesText = string(t.file1(nil, &w.Rules))
 	}
 	if p.OpenAPI != "" {
-		p.OpenAPIText = string(t.file1(nil, &p.OpenAPI))
+		p.OpenAPI = t.abs(p.OpenAPI)
+		d := t.document(p.OpenAPI)
+		p.OpenAPIText, p.OpenAPIFiles = d.text, d.files
 	}
 	if u := p.UpstreamTLS; u != nil {
 		for _, f := range []*string{&u.CA, &u.Cert} {

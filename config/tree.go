@@ -33,6 +33,7 @@ type tree struct {
 	leaves                            []*x509.Certificate   // server certificates from files
 	kept                              bool                  // files of a certificate can't be used, and the former one is served
 	levels                            map[*yaml.Node]string // whose each value of a policy is
+	documents                         map[string]*document  // OpenAPI documents by path
 }
 
 // collect takes the objects of a file.

@@ -36,7 +36,7 @@ func (c *Chain) Build(env Env) (Func, error) {
 		{"content_types", func() (Func, error) { return buildContentTypes(c.ContentTypes, env) }},
 		{"operations", func() (Func, error) { return buildOperations(c.Operations, env) }},
 		{"files", func() (Func, error) { return c.Files.Build(env) }},
-		{"openapi", func() (Func, error) { return buildOpenAPI(c.OpenAPIText, env) }},
+		{"openapi", func() (Func, error) { return buildOpenAPI(c, env) }},
 		{"waf", func() (Func, error) { return c.WAF.Build(env) }},
 		{"slo", func() (Func, error) { return buildOperation(c.SLO, env) }},
 		{"scan", func() (Func, error) { return c.Scan.Build(env) }},

@@ -3,6 +3,8 @@ package middleware
 import (
 	"errors"
 	"io"
+	"errors"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -16,7 +18,14 @@ func through(t *testing.T, f Func, r *http.Request) (*httptest.ResponseRecorder,
 	t.Helper()
 	rec := &Record{ID: "id", Path: r.URL.Path}
 	w := httptest.NewRecorder()
-	f(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(299) })).
+	f(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var refusal *BodyRefusal
+		if _, err := io.Copy(io.Discard, r.Body); errors.As(err, &refusal) { // as the proxy does
+			Deny(w, r, refusal.Status, refusal.Denial)
+			return
+		}
+		w.WriteHeader(299)
+	})).
 		ServeHTTP(&response{ResponseWriter: w, rec: rec}, r.WithContext(WithRecord(r.Context(), rec)))
 	if rec.Denial != nil {
 		return w, rec.Denial.Reason

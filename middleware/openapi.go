@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 
@@ -14,12 +15,12 @@ import (
 )
 
 // buildOpenAPI holds requests to an OpenAPI document: path and method, parameters,
-// and the type of a body, of JSON its content too.
-func buildOpenAPI(text string, env Env) (Func, error) {
-	if text == "" {
+// the type of a body, and what JSON and forms hold.
+func buildOpenAPI(c *Chain, env Env) (Func, error) {
+	if c.OpenAPIText == "" {
 		return nil, nil
 	}
-	d, err := env.Engines.documents.Read([]byte(text))
+	d, err := env.Engines.documents.Read(c.OpenAPI, []byte(c.OpenAPIText), c.OpenAPIFiles)
 	if err != nil {
 		return nil, err
 	}
@@ -68,8 +69,12 @@ func (p *described) serve(w http.ResponseWriter, r *http.Request, next http.Hand
 		p.refuse(w, r, err)
 		return
 	}
-	if body == nil || !body.JSON {
+	switch {
+	case body == nil || body.Kind == openapi.Unchecked:
 		next.ServeHTTP(w, r)
+		return
+	case body.Kind == openapi.Multipart:
+		p.multipart(w, r, body, next)
 		return
 	}
 	held := lease{from: p.buffers}
@@ -81,7 +86,84 @@ func (p *described) serve(w http.ResponseWriter, r *http.Request, next http.Hand
 	next.ServeHTTP(w, r)
 }
 
-// read reads and checks a JSON body, and puts it back.
+// maxText is how much text the fields of a multipart body may hold.
+const maxText = 1 << 20
+
+// multipart checks the fields and files of a body as it passes; the upstream never
+// has the end of one that does not fit.
+func (p *described) multipart(w http.ResponseWriter, r *http.Request, body *openapi.Body, next http.Handler) {
+	if coding := strings.Join(r.Header["Content-Encoding"], ","); coding != "" && !strings.EqualFold(coding, "identity") {
+		Deny(w, r, http.StatusUnsupportedMediaType, Denial{By: "openapi", Reason: "inspection_encoding", Detail: "a form in a content coding", Header: http.Header{"Accept-Encoding": {"identity"}}})
+		return
+	}
+	checked := newChecked(r.Body, func(content io.Reader) error {
+		err := formOf(r.Header["Content-Type"], content, body)
+		var v *openapi.Violation
+		if errors.As(err, &v) {
+			return &BodyRefusal{http.StatusBadRequest, violated(v)}
+		}
+		return err
+	})
+	defer checked.stop()
+	r.Body = checked // r is Observe's copy
+	next.ServeHTTP(w, r)
+}
+
+// formOf checks a multipart body.
+func formOf(contentType []string, content io.Reader, body *openapi.Body) error {
+	malformed := func(err error) error {
+		var refusal *BodyRefusal
+		if errors.As(err, &refusal) {
+			return err
+		}
+		return &BodyRefusal{http.StatusBadRequest, Denial{By: "openapi", Reason: "inspection_multipart", Detail: fmt.Sprint("the form can't be taken apart: ", err), Close: true}}
+	}
+	m, err := newParts(contentType, content)
+	if err != nil {
+		return malformed(err)
+	}
+	form, left := body.NewForm(), int64(maxText)
+	for {
+		part, err := m.next()
+		if err == io.EOF {
+			return form.Check()
+		}
+		if err != nil {
+			return malformed(err)
+		}
+		if !form.IsText(part.name, part.kind, part.named) {
+			n, err := io.Copy(io.Discard, part.content)
+			if err != nil {
+				return malformed(err)
+			}
+			if err := form.File(part.name, part.kind, n); err != nil {
+				return err
+			}
+			continue
+		}
+		text, err := io.ReadAll(io.LimitReader(part.content, left+1))
+		if left -= int64(len(text)); err != nil {
+			return malformed(err)
+		}
+		if left < 0 {
+			return &BodyRefusal{http.StatusRequestEntityTooLarge, Denial{By: "openapi", Reason: "inspection_too_large", Close: true, Members: map[string]any{"limit": maxText}}}
+		}
+		form.Field(part.name, string(text))
+	}
+}
+
+// violated is the refusal of what does not fit, with the place where.
+func violated(v *openapi.Violation) Denial {
+	members := map[string]any{"in": v.In, "rule": v.Rule}
+	if v.In == "body" {
+		members["pointer"] = v.Where
+	} else {
+		members["name"] = v.Where
+	}
+	return Denial{By: "openapi", Reason: "openapi_invalid", Detail: v.Error(), Members: members}
+}
+
+// read reads and checks a body of JSON or a form, and puts it back.
 func (p *described) read(r *http.Request, held *lease, body *openapi.Body) error {
 	b, over, err := held.read(r.Body, waf.MaxBody)
 	var refusal *BodyRefusal
@@ -103,10 +185,16 @@ func (p *described) read(r *http.Request, held *lease, body *openapi.Body) error
 		return errNoBuffer
 	}
 	plain, err := waf.Plain(codings, b, false)
-	if err == nil {
-		err = waf.CheckJSON(plain)
-	}
 	if err != nil {
+		return err
+	}
+	if body.Kind == openapi.URLForm {
+		if n := bytes.Count(plain, []byte("&")) + 1; n > waf.MaxArguments {
+			return &waf.Refusal{Status: http.StatusBadRequest, Reason: waf.ReasonArguments, Detail: fmt.Sprintf("%d fields of a form", n)}
+		}
+		return body.CheckForm(plain)
+	}
+	if err := waf.CheckJSON(plain); err != nil {
 		return err
 	}
 	return body.CheckJSON(plain)
@@ -123,13 +211,7 @@ func (p *described) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &guard):
 		Deny(w, r, guard.Status, Denial{By: "openapi", Reason: guard.Reason, Detail: guard.Detail})
 	case errors.As(err, &v):
-		members := map[string]any{"in": v.In, "rule": v.Rule}
-		if v.In == "body" {
-			members["pointer"] = v.Where
-		} else {
-			members["name"] = v.Where
-		}
-		Deny(w, r, http.StatusBadRequest, Denial{By: "openapi", Reason: "openapi_invalid", Detail: v.Error(), Members: members})
+		Deny(w, r, http.StatusBadRequest, violated(v))
 	default:
 		p.log.Error("a request could not be checked", zap.String("event.id", RecordOf(r.Context()).ID), zap.Error(err))
 		Deny(w, r, http.StatusInternalServerError, Denial{By: "openapi", Reason: "inspection_failed", Detail: fmt.Sprint(err)})

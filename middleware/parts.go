@@ -24,6 +24,7 @@ type parts struct {
 
 // part is one part, readable until the next one is asked for.
 type part struct {
+	name    string // of the field
 	file    string // name of the file as it was sent, or ""
 	kind    string // its own Content-Type, or ""
 	named   bool   // it says that it is a file
@@ -33,6 +34,7 @@ type part struct {
 
 var (
 	errManyParts  = errors.New("too many parts")
+	errPartTwice  = errors.New("a part that says twice what it is")
 	errPartNested = errors.New("a part that is multipart itself, or has a transfer encoding")
 )
 
@@ -67,10 +69,13 @@ func (m *parts) next() (*part, error) {
 	if strings.HasPrefix(strings.ToLower(strings.TrimSpace(p.kind)), "multipart/") {
 		return nil, errPartNested
 	}
-	for _, d := range raw.Header["Content-Disposition"] {
-		p.named = p.named || strings.Contains(strings.ToLower(d), "filename")
-		if _, params, err := mime.ParseMediaType(d); err == nil && p.file == "" {
-			p.file = params["filename"]
+	switch d := raw.Header["Content-Disposition"]; {
+	case len(d) > 1:
+		return nil, errPartTwice
+	case len(d) == 1:
+		p.named = strings.Contains(strings.ToLower(d[0]), "filename")
+		if _, params, err := mime.ParseMediaType(d[0]); err == nil {
+			p.name, p.file = params["name"], params["filename"]
 		}
 	}
 	if !p.named && p.kind == "" {

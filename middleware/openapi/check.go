@@ -1,19 +1,14 @@
 package openapi
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/openapi3filter"
 )
 
 // Violation is where a request does not fit, in words of the document. It holds
@@ -26,16 +21,6 @@ type Violation struct {
 
 func (v *Violation) Error() string { return strings.TrimSpace(v.In+" "+v.Where) + ": " + v.Rule }
 
-// Check checks a request but for its body.
-func (o *Operation) Check(r *http.Request) (err error) {
-	defer recovered(&err)
-	input := &openapi3filter.RequestValidationInput{
-		Request: r, PathParams: o.params, Route: o.route, QueryParams: r.URL.Query(),
-		Options: &openapi3filter.Options{ExcludeRequestBody: true, SkipSettingDefaults: true, AuthenticationFunc: openapi3filter.NoopAuthenticationFunc},
-	}
-	return o.violation(openapi3filter.ValidateRequest(context.Background(), input))
-}
-
 // recovered makes a panic of the library an error: what can't be checked is refused.
 func recovered(err *error) {
 	if p := recover(); p != nil {
@@ -46,9 +31,20 @@ func recovered(err *error) {
 // Body is what a document says of an operation's body.
 type Body struct {
 	operation *Operation
-	content   *openapi3.MediaType // nil where any will do
-	JSON      bool                // the body has to be JSON that CheckJSON takes
+	content   *openapi3.MediaType
+	Kind      Kind // how it is checked
 }
+
+// Kind is how a body is checked.
+type Kind int
+
+// The kinds.
+const (
+	Unchecked Kind = iota // its type alone
+	JSON                  // CheckJSON
+	URLForm               // CheckForm
+	Multipart             // NewForm, and what that says
+)
 
 // ErrType is a body of a type that the operation does not take.
 var ErrType = errors.New("a type that the operation does not take")
@@ -56,7 +52,7 @@ var ErrType = errors.New("a type that the operation does not take")
 // Body finds what the operation says of a body. present tells whether the request
 // has one; nil is returned where there is nothing to check.
 func (o *Operation) Body(contentType string, present bool) (*Body, error) {
-	ref := o.route.Operation.RequestBody
+	ref := o.operation.RequestBody
 	switch {
 	case ref == nil || ref.Value == nil:
 		if present {
@@ -75,12 +71,23 @@ func (o *Operation) Body(contentType string, present bool) (*Body, error) {
 	if content == nil {
 		return nil, ErrType
 	}
-	return &Body{operation: o, content: content, JSON: content.Schema != nil && isJSON(contentType)}, nil
+	b := &Body{operation: o, content: content}
+	media, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	switch media = strings.TrimSpace(media); {
+	case content.Schema == nil || content.Schema.Value == nil:
+	case isJSON(media):
+		b.Kind = JSON
+	case media == "application/x-www-form-urlencoded":
+		b.Kind = URLForm
+	case strings.HasPrefix(media, "multipart/"):
+		b.Kind = Multipart
+	}
+	return b, nil
 }
 
 // Types lists the media types that the operation takes.
 func (o *Operation) Types() []string {
-	if ref := o.route.Operation.RequestBody; ref != nil && ref.Value != nil {
+	if ref := o.operation.RequestBody; ref != nil && ref.Value != nil {
 		return slices.Sorted(maps.Keys(ref.Value.Content))
 	}
 	return nil
@@ -96,49 +103,30 @@ func isJSON(contentType string) bool {
 // CheckJSON checks a body that is well-formed JSON.
 func (b *Body) CheckJSON(doc []byte) (err error) {
 	defer recovered(&err)
-	d := json.NewDecoder(bytes.NewReader(doc))
-	d.UseNumber()
-	var value any
-	if err := d.Decode(&value); err != nil {
+	value, err := parseJSON(doc)
+	if err != nil {
 		return &Violation{"body", "", "not JSON"}
 	}
-	options := []openapi3.SchemaValidationOption{openapi3.VisitAsRequest()}
-	if b.operation.document.schema2020 {
-		options = append(options, openapi3.EnableJSONSchema2020())
+	if err := b.content.Schema.Value.VisitJSON(value, b.operation.document.options...); err != nil {
+		return b.operation.violation(err, "body", "")
 	}
-	return b.operation.violation(b.content.Schema.Value.VisitJSON(value, options...))
+	return nil
 }
+
+var errTrailing = errors.New("something after the document")
 
 // violation says where a request does not fit, from what the library says. Its
 // own messages hold values.
-func (o *Operation) violation(err error) error {
-	if err == nil {
-		return nil
-	}
-	v := &Violation{In: "body"}
-	var request *openapi3filter.RequestError
-	if errors.As(err, &request) && request.Parameter != nil {
-		v.In, v.Where = request.Parameter.In, request.Parameter.Name
-	}
+func (o *Operation) violation(err error, in, where string) error {
+	v := &Violation{In: in, Where: where, Rule: "schema"}
 	var schema *openapi3.SchemaError
-	var parse *openapi3filter.ParseError
-	switch {
-	case errors.As(err, &schema):
+	if errors.As(err, &schema) && schema.SchemaField != "" {
 		v.Rule = schema.SchemaField
-		if v.In == "body" {
+		if in == "body" {
 			for _, token := range schema.JSONPointer() {
 				v.Where += "/" + o.document.known(token)
 			}
 		}
-	case errors.Is(err, openapi3filter.ErrInvalidRequired):
-		v.Rule = "required"
-	case errors.Is(err, openapi3filter.ErrInvalidEmptyValue):
-		v.Rule = "empty"
-	case errors.As(err, &parse):
-		v.Rule = "type"
-	}
-	if v.Rule == "" {
-		v.Rule = "schema"
 	}
 	return v
 }

@@ -4,11 +4,14 @@
 package openapi
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"path"
 	"reflect"
 	"regexp"
 	"slices"
@@ -18,97 +21,137 @@ import (
 	"weak"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/getkin/kin-openapi/routers"
 )
 
 // Document is one that was read and checked. It is safe for concurrent use.
 type Document struct {
-	spec       *openapi3.T
-	bases      []string // paths of its servers, without a slash at the end
-	paths      []path
-	names      map[string]bool // every name of a property, so known to be no client's
-	schema2020 bool
+	paths   []route
+	names   map[string]bool // every name of a property, so known to be no client's
+	options []openapi3.SchemaValidationOption
 }
 
 // Problem is a mistake in a document.
 type Problem struct {
+	File string
 	Line int // 0 if it is not known
 	Text string
 }
 
-// Read reads a document and lists what is wrong with it. References to other files
-// are not followed.
-func Read(text []byte) (*Document, []Problem) {
+// Source is a document, with what it may refer to.
+type Source struct {
+	Name string // path of the document, with slashes; those of references are relative to it
+	Text []byte
+	// Open gives the text of a file that a reference names, by its path. Nil: there is
+	// none.
+	Open func(path string) ([]byte, error)
+}
+
+// Read reads a document and lists what is wrong with it.
+func Read(source Source) (*Document, []Problem) {
 	loader := openapi3.NewLoader()
 	loader.IncludeOrigin = true
-	spec, err := loader.LoadFromData(text)
+	d := &Document{names: map[string]bool{}}
+	d.collectNames(source.Text)
+	loader.ReadFromURIFunc = func(_ *openapi3.Loader, at *url.URL) ([]byte, error) {
+		if at.Scheme != "" || at.Host != "" || source.Open == nil {
+			return nil, fmt.Errorf("a reference to %s, which is not a file of the configuration", at)
+		}
+		text, err := source.Open(at.Path)
+		d.collectNames(text)
+		return text, err
+	}
+	spec, err := loader.LoadFromDataWithPath(source.Text, &url.URL{Path: source.Name})
 	if err != nil {
-		return nil, problemsOf(err)
+		return nil, problemsOf(err, source)
 	}
 	if !strings.HasPrefix(spec.OpenAPI, "3.") {
-		return nil, []Problem{{1, "not an OpenAPI 3 document"}}
+		return nil, []Problem{{source.Name, 1, "not an OpenAPI 3 document"}}
 	}
 	if err := spec.Validate(openapi3.WithValidationOptions(context.Background(), openapi3.EnableMultiError(), openapi3.DisableExamplesValidation())); err != nil {
-		return nil, problemsOf(err)
+		return nil, problemsOf(err, source)
 	}
-	d := &Document{spec: spec, names: map[string]bool{}, schema2020: spec.IsOpenAPI31OrLater()}
-	for _, s := range spec.Servers {
-		base, err := s.BasePath()
-		if err != nil {
-			return nil, []Problem{{0, fmt.Sprintf("the URL of a server can't be read: %v", err)}}
-		}
-		if base = strings.TrimSuffix(base, "/"); !slices.Contains(d.bases, base) {
-			d.bases = append(d.bases, base)
-		}
+	d.options = []openapi3.SchemaValidationOption{openapi3.VisitAsRequest(), openapi3.WithStringFormatValidators(formats)}
+	if spec.IsOpenAPI31OrLater() {
+		d.options = append(d.options, openapi3.EnableJSONSchema2020())
 	}
-	if len(d.bases) == 0 {
-		d.bases = []string{""}
+	bases, err := basesOf(spec.Servers)
+	if err != nil {
+		return nil, []Problem{{source.Name, 0, err.Error()}}
 	}
 	for _, template := range spec.Paths.InMatchingOrder() {
 		p, err := newPath(template)
 		if err != nil {
-			return nil, []Problem{{0, err.Error()}}
+			return nil, []Problem{{source.Name, 0, err.Error()}}
 		}
-		p.item = spec.Paths.Value(template)
+		p.item, p.bases = spec.Paths.Value(template), bases
+		if len(p.item.Servers) > 0 {
+			if p.bases, err = basesOf(p.item.Servers); err != nil {
+				return nil, []Problem{{source.Name, 0, err.Error()}}
+			}
+		}
 		d.paths = append(d.paths, p)
 	}
-	d.collectNames(text)
 	return d, nil
+}
+
+// basesOf are the paths of servers, without a slash at the end.
+func basesOf(servers openapi3.Servers) (bases []string, err error) {
+	for _, s := range servers {
+		base, err := s.BasePath()
+		if err != nil {
+			return nil, fmt.Errorf("the URL of a server can't be read: %w", err)
+		}
+		if base = strings.TrimSuffix(base, "/"); !slices.Contains(bases, base) {
+			bases = append(bases, base)
+		}
+	}
+	if len(bases) == 0 {
+		bases = []string{""}
+	}
+	return bases, nil
 }
 
 var (
 	lineInText = regexp.MustCompile(`(?i)\bline (\d+)[:,]?\s*(column \d+:?\s*)?`)
-	quotedName = regexp.MustCompile(`["']?([^\s"'{}\[\],:]{1,128})["']?\s*:`)
+	quotedName = regexp.MustCompile(`(?:"([^"\n]{1,128})"|([^\s"'{}\[\],:]{1,128})'?)\s*:`)
 )
 
 // collectNames notes everything that stands before a colon in the document.
 func (d *Document) collectNames(text []byte) {
 	for _, m := range quotedName.FindAllSubmatch(text, -1) {
-		d.names[string(m[1])] = true
+		d.names[string(m[1])+string(m[2])] = true
 	}
 }
 
 // problemsOf are the mistakes of an error, each with its line.
-func problemsOf(err error) (out []Problem) {
+func problemsOf(err error, source Source) (out []Problem) {
 	var several openapi3.MultiError
 	if errors.As(err, &several) {
 		for _, e := range several {
-			out = append(out, problemsOf(e)...)
+			out = append(out, problemsOf(e, source)...)
 		}
 		return out
 	}
-	p := Problem{lineOf(err), strings.TrimSpace(err.Error())}
+	p := Problem{source.Name, 0, strings.TrimSpace(err.Error())}
+	if at := placeOf(err); at != nil {
+		if p.Line = at.Line; at.File != "" {
+			p.File = at.File
+		}
+	}
 	if m := lineInText.FindStringSubmatchIndex(p.Text); m != nil && p.Line == 0 {
 		p.Line, _ = strconv.Atoi(p.Text[m[2]:m[3]])
 		p.Text = strings.TrimSpace(p.Text[:m[0]] + p.Text[m[1]:])
+	}
+	if p.Line == 0 { // a reference, which errors name without its place
+		p.Line = lineOfReference(p.Text, source.Text)
 	}
 	p.Text, _, _ = strings.Cut(p.Text, "\n")
 	return []Problem{p}
 }
 
-// lineOf is the line of the innermost error that knows where it stands. The library
+// placeOf is that of the innermost error that knows where it stands. The library
 // has many types of errors for that, each with the field Origin.
-func lineOf(err error) (line int) {
+func placeOf(err error) (at *openapi3.Location) {
 	for ; err != nil; err = errors.Unwrap(err) {
 		v := reflect.Indirect(reflect.ValueOf(err))
 		if v.Kind() != reflect.Struct {
@@ -119,16 +162,33 @@ func lineOf(err error) (line int) {
 			continue
 		}
 		if o, ok := f.Interface().(*openapi3.Origin); ok && o != nil && o.Key != nil {
-			line = o.Key.Line
+			at = o.Key
 		}
 	}
-	return line
+	return at
 }
 
-// path is one path of a document.
-type path struct {
-	template string
+var reference = regexp.MustCompile(`\$ref["']?\s*:\s*["']?([^"'\s}]+)`)
+
+// lineOfReference is the line of the first reference whose file or name stands in a
+// message, or 0.
+func lineOfReference(message string, text []byte) int {
+	n := 0
+	for line := range bytes.Lines(text) {
+		n++
+		for _, m := range reference.FindAllSubmatch(line, -1) {
+			if file, name, _ := strings.Cut(string(m[1]), "#"); strings.Contains(message, path.Base(file)) && file != "" || strings.Contains(message, path.Base(name)) && name != "" {
+				return n
+			}
+		}
+	}
+	return 0
+}
+
+// route is one path of a document.
+type route struct {
 	segments []segment
+	bases    []string // paths that it stands below
 	item     *openapi3.PathItem
 }
 
@@ -141,8 +201,8 @@ type segment struct {
 
 var parameter = regexp.MustCompile(`\{([^{}]+)\}`)
 
-func newPath(template string) (path, error) {
-	p := path{template: template}
+func newPath(template string) (route, error) {
+	var p route
 	for s := range strings.SplitSeq(strings.TrimPrefix(template, "/"), "/") {
 		found := parameter.FindAllStringSubmatchIndex(s, -1)
 		if len(found) == 0 {
@@ -168,7 +228,7 @@ func newPath(template string) (path, error) {
 
 // fits reports whether a path, already in its decoded parts, is of the template,
 // and which parameters it has.
-func (p *path) fits(parts []string) (map[string]string, bool) {
+func (p *route) fits(parts []string) (map[string]string, bool) {
 	if len(parts) != len(p.segments) {
 		return nil, false
 	}
@@ -196,27 +256,27 @@ func (p *path) fits(parts []string) (map[string]string, bool) {
 
 // Operation is what a document says of one method of a path, for one request.
 type Operation struct {
-	document *Document
-	route    *routers.Route
-	params   map[string]string
+	document  *Document
+	item      *openapi3.PathItem
+	operation *openapi3.Operation
+	params    map[string]string
 }
 
 // Find finds the operation of a request. allow lists the methods of the path if it
 // has the path, but not the method.
 func (d *Document) Find(method, target string) (op *Operation, allow []string) {
-	for _, base := range d.bases {
-		rest, ok := strings.CutPrefix(target, base)
-		if !ok || !strings.HasPrefix(rest, "/") {
-			continue
-		}
-		parts := strings.Split(rest[1:], "/")
-		for i, s := range parts {
-			if u, err := url.PathUnescape(s); err == nil {
-				parts[i] = u
+	var base string
+	var parts []string // of target, below base
+	for i := range d.paths {
+		p := &d.paths[i]
+		for _, b := range p.bases {
+			rest, ok := strings.CutPrefix(target, b)
+			if !ok || !strings.HasPrefix(rest, "/") {
+				continue
 			}
-		}
-		for i := range d.paths {
-			p := &d.paths[i]
+			if parts == nil || b != base {
+				base, parts = b, partsOf(rest)
+			}
 			params, ok := p.fits(parts)
 			if !ok {
 				continue
@@ -231,11 +291,22 @@ func (d *Document) Find(method, target string) (op *Operation, allow []string) {
 				}
 				continue
 			}
-			return &Operation{d, &routers.Route{Spec: d.spec, Path: p.template, PathItem: p.item, Method: method, Operation: o}, params}, nil
+			return &Operation{d, p.item, o, params}, nil
 		}
 	}
 	slices.Sort(allow)
 	return nil, slices.Compact(allow)
+}
+
+// partsOf are the parts of a path, decoded.
+func partsOf(path string) []string {
+	parts := strings.Split(path[1:], "/")
+	for i, s := range parts {
+		if u, err := url.PathUnescape(s); err == nil {
+			parts[i] = u
+		}
+	}
+	return parts
 }
 
 // Cache reads each document once, however many routes and configurations have it.
@@ -244,15 +315,27 @@ type Cache struct {
 	known map[[sha256.Size]byte]weak.Pointer[Document]
 }
 
-// Read is as the function Read, for a document that has been checked.
-func (c *Cache) Read(text []byte) (*Document, error) {
-	sum := sha256.Sum256(text)
+// Read is as the function Read, for a document that has been checked; files are
+// those that it refers to, by path.
+func (c *Cache) Read(name string, text []byte, files map[string]string) (*Document, error) {
+	h := sha256.New()
+	fmt.Fprintf(h, "%q %d\n", name, len(text))
+	h.Write(text)
+	for _, path := range slices.Sorted(maps.Keys(files)) {
+		fmt.Fprintf(h, "%q %d\n%s", path, len(files[path]), files[path])
+	}
+	sum := [sha256.Size]byte(h.Sum(nil))
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if d := c.known[sum].Value(); d != nil {
 		return d, nil
 	}
-	d, problems := Read(text)
+	d, problems := Read(Source{name, text, func(path string) ([]byte, error) {
+		if text, ok := files[path]; ok {
+			return []byte(text), nil
+		}
+		return nil, fmt.Errorf("%s was not read", path)
+	}})
 	if len(problems) > 0 {
 		return nil, fmt.Errorf("line %d: %s", problems[0].Line, problems[0].Text)
 	}

@@ -53,7 +53,7 @@ components:
 
 func read(t *testing.T, text string) *Document {
 	t.Helper()
-	d, problems := Read([]byte(text))
+	d, problems := Read(Source{Name: "api.yaml", Text: []byte(text)})
 	if len(problems) > 0 {
 		t.Fatal(problems)
 	}
@@ -81,10 +81,17 @@ func check(d *Document, method, target, kind, body string) string {
 	if err != nil {
 		return err.Error()
 	}
-	if b == nil || !b.JSON {
+	switch {
+	case b == nil || b.Kind == Unchecked:
 		return ""
+	case b.Kind == JSON:
+		err = b.CheckJSON([]byte(body))
+	case b.Kind == URLForm:
+		err = b.CheckForm([]byte(body))
+	default:
+		return "multipart"
 	}
-	if err := b.CheckJSON([]byte(body)); err != nil {
+	if err != nil {
 		return err.Error()
 	}
 	return ""
@@ -151,10 +158,10 @@ func TestProblems(t *testing.T) {
 		"no description": {strings.Replace(registry, `responses: {"200": {description: ok}}`, `responses: {"200": {}}`, 1), 11, "description"},
 		"no schema":      {strings.Replace(registry, "type: array, maxItems: 2, items", "type: array, maxItems: 2, x-items", 1), 40, "items"},
 		"unknown type":   {strings.Replace(registry, "{type: string, maxLength: 20}", "{type: text}", 1), 38, "text"},
-		"lost reference": {strings.Replace(registry, "#/components/schemas/Person\"}}\n          text", "#/components/schemas/Nobody\"}}\n          text", 1), 0, "Nobody"},
-		"another file":   {strings.Replace(registry, `"#/components/schemas/Person"}}`+"\n          text", `"other.yaml#/Person"}}`+"\n          text", 1), 0, "other.yaml"},
+		"lost reference": {strings.Replace(registry, "#/components/schemas/Person\"}}\n          text", "#/components/schemas/Nobody\"}}\n          text", 1), 16, "Nobody"},
+		"another file":   {strings.Replace(registry, `"#/components/schemas/Person"}}`+"\n          text", `"other.yaml#/Person"}}`+"\n          text", 1), 16, "other.yaml"},
 	} {
-		_, problems := Read([]byte(tt.text))
+		_, problems := Read(Source{Name: "api.yaml", Text: []byte(tt.text)})
 		if len(problems) == 0 {
 			t.Errorf("%s: no problem", name)
 			continue
@@ -169,14 +176,14 @@ func TestProblems(t *testing.T) {
 func TestCache(t *testing.T) {
 	t.Parallel()
 	var c Cache
-	first, err := c.Read([]byte(registry))
+	first, err := c.Read("api.yaml", []byte(registry), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, _ := c.Read([]byte(registry)); again != first {
+	if again, _ := c.Read("api.yaml", []byte(registry), nil); again != first {
 		t.Error("it was read twice")
 	}
-	if _, err := c.Read([]byte("a: b")); err == nil {
+	if _, err := c.Read("api.yaml", []byte("a: b"), nil); err == nil {
 		t.Error("a broken document was taken")
 	}
 }
@@ -185,7 +192,7 @@ func BenchmarkCheckJSON(b *testing.B) {
 	doc := `{"name":"Иван","born":"1975-01-02","children":[{"name":"Ана"},{"name":"Петър"}],"notes":{"x":"` + strings.Repeat("y", 1800) + `"}}`
 	for _, version := range []string{"3.0.3", "3.1.0"} {
 		b.Run(version, func(b *testing.B) {
-			d, _ := Read([]byte(strings.Replace(registry, "3.0.3", version, 1)))
+			d, _ := Read(Source{Text: []byte(strings.Replace(registry, "3.0.3", version, 1))})
 			r := httptest.NewRequest(http.MethodPost, "/api/v1/persons", nil)
 			for b.Loop() {
 				op, _ := d.Find("POST", "/api/v1/persons")
