@@ -3,8 +3,6 @@ package middleware
 import (
 	"errors"
 	"io"
-	"errors"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
