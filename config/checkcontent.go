@@ -21,6 +21,9 @@ const maxDocumentProblems = 20
 func (t *tree) checkContent(n *yaml.Node, where string) {
 	_, types := get(n, "content_types")
 	for _, w := range wordsOf(types) {
+		if isOff(types) {
+			break
+		}
 		if err := middleware.CheckContentType(w.Value); err != nil {
 			t.bad(w, "", "content_types: %v", err)
 		}
@@ -28,12 +31,15 @@ func (t *tree) checkContent(n *yaml.Node, where string) {
 	t.notEmpty(types, "content_types", where, "any type")
 	_, operations := get(n, "operations")
 	for _, w := range wordsOf(operations) {
+		if isOff(operations) {
+			break
+		}
 		if err := middleware.CheckOperation(w.Value); err != nil {
 			t.bad(w, "", "operations: %v", err)
 		}
 	}
 	t.notEmpty(operations, "operations", where, "any operation")
-	if _, v := get(n, "openapi"); v != nil && v.Kind == yaml.ScalarNode && v.Value != "" {
+	if _, v := get(n, "openapi"); v != nil && v.Kind == yaml.ScalarNode && v.Value != "" && !isOff(v) {
 		path := v.Value
 		if t.file1(v, &path) != nil {
 			problems := t.document(path).problems
@@ -51,7 +57,9 @@ func (t *tree) checkContent(n *yaml.Node, where string) {
 	if _, v := get(n, "files"); v != nil && v.Kind == yaml.MappingNode {
 		_, types := get(v, "types")
 		for _, w := range wordsOf(types) {
-			t.oneOf(w, "files.types", middleware.FileTypes()...)
+			if !isOff(types) {
+				t.oneOf(w, "files.types", middleware.FileTypes()...)
+			}
 		}
 		t.notEmpty(types, "files.types", where, "any type")
 		t.checkSize(v, "max_size", 1, 1<<44)

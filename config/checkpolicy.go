@@ -78,6 +78,7 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 	if _, v := get(n, "waf"); v != nil {
 		_, mode := get(v, "mode")
 		t.oneOf(mode, "waf.mode", "block", "detect", "off")
+		t.oneOf(v, "waf", "block", "detect", "off")
 		t.checkRange(v, "paranoia", 1, 4)
 		t.checkRange(v, "threshold", 1, 10_000)
 		t.checkInspection(v, where)

@@ -21,8 +21,8 @@ func (t *tree) checkInspection(n *yaml.Node, where string) {
 	_, cyrillic := get(n, "cyrillic")
 	t.oneOf(cyrillic, "waf.cyrillic", "auto", "off")
 	_, app := get(n, "app")
-	t.oneOf(app, "waf.app", waf.Apps()...)
-	if key, tables := get(n, "tables"); tables != nil && app != nil && app.Value != "ckan" {
+	t.oneOf(app, "waf.app", append(waf.Apps(), Off)...)
+	if key, tables := get(n, "tables"); tables != nil && !isOff(tables) && app != nil && app.Value != "ckan" {
 		t.bad(key, "", "waf.tables: only app: ckan has SQL")
 	}
 	_, over := get(n, "body_over_limit")
@@ -31,7 +31,7 @@ func (t *tree) checkInspection(n *yaml.Node, where string) {
 	t.oneOf(responses, "waf.responses", "off", "detect", "block")
 	own := map[int]bool{} // rules of the operator's own
 	_, file := get(n, "rules")
-	if file != nil && file.Kind == yaml.ScalarNode && file.Value != "" {
+	if file != nil && file.Kind == yaml.ScalarNode && file.Value != "" && !isOff(file) {
 		path := file.Value
 		if b := t.file1(file, &path); b != nil {
 			for _, e := range waf.CheckRules(string(b)) {

@@ -160,6 +160,9 @@ func (l *loader) decodeStruct(n *yaml.Node, v reflect.Value, where string) {
 	}
 	pairs(n, func(key, value *yaml.Node) {
 		for _, f := range fields {
+			if f.name == key.Value && maySwitch(f) && f.typ.Kind() == reflect.Pointer && isOff(value) && shortForm(f.typ.Elem()) == nil {
+				return
+			}
 			if f.name == key.Value {
 				l.decode(value, v.FieldByIndex(f.index), inside(f.name, where))
 				return

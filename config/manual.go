@@ -44,7 +44,11 @@ func section(b *strings.Builder, title string, t reflect.Type, seen map[reflect.
 			shared = true
 			continue
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %s |\n", f.name, kindName(f.typ), strings.ReplaceAll(docOf(f), "|", "\\|"))
+		kind := kindName(f.typ)
+		if maySwitch(f) {
+			kind += ", or `off`"
+		}
+		fmt.Fprintf(b, "| `%s` | %s | %s |\n", f.name, kind, strings.ReplaceAll(docOf(f), "|", "\\|"))
 		if s := structIn(f.typ); s != nil {
 			inner = append(inner, s)
 		}

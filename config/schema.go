@@ -29,13 +29,13 @@ var enums = map[string][]string{
 // fieldEnums lists those of keys that mean different things in different places.
 var fieldEnums = map[string][]string{
 	"config.Log.Format": {"json"}, "middleware.RequestLog.Format": {middleware.FormatJSON, middleware.FormatECS, middleware.FormatOCSF, middleware.FormatCEF}, "middleware.RequestLog.Addresses": {middleware.AddressesTruncated, middleware.AddressesFull},
-	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.WAF.Screen": {"auto", "off"}, "middleware.WAF.Cyrillic": {"auto", "off"}, "middleware.WAF.App": {"ckan", "geonetwork", "mapserver", "regix"}, "middleware.WAF.Responses": {"off", "detect", "block"}, "middleware.Leaks.EGN": middleware.LeakActions(), "middleware.Leaks.IBAN": middleware.LeakActions(), "middleware.Leaks.Card": middleware.LeakActions(), "middleware.Leaks.StackTrace": middleware.LeakActions(), "middleware.Scan.OnScannerFailure": middleware.ScanFailureWords(), "middleware.WAF.BodyOverLimit": middleware.OverLimitWords(), "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
+	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.WAF.Screen": {"auto", "off"}, "middleware.WAF.Cyrillic": {"auto", "off"}, "middleware.WAF.App": {"ckan", "geonetwork", "mapserver", "regix", Off}, "middleware.WAF.Responses": {"off", "detect", "block"}, "middleware.Leaks.EGN": middleware.LeakActions(), "middleware.Leaks.IBAN": middleware.LeakActions(), "middleware.Leaks.Card": middleware.LeakActions(), "middleware.Leaks.StackTrace": middleware.LeakActions(), "middleware.Scan.OnScannerFailure": middleware.ScanFailureWords(), "middleware.WAF.BodyOverLimit": middleware.OverLimitWords(), "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
 	"middleware.SLO.Profile": middleware.SLOProfiles(), "middleware.Quota.Per": middleware.QuotaPers(), "middleware.Bandwidth.Per": middleware.BandwidthPers(), "middleware.RateLimit.Mode": middleware.LimitModes(), "middleware.Quota.Mode": middleware.LimitModes(),
 	"certs.Organization.EKU": {"client", "any"}, "certs.TLS.Profile": certs.Profiles(),
 }
 
 // itemEnums lists the words that the items of a list may hold.
-var itemEnums = map[string][]string{"protocols": {"h1", "h2", "h3"}, "compress": {"zstd", "br", "gzip"}, "types": middleware.FileTypes(), "accept": {"doctype", "schema_location", "xinclude"}, "challenges": {"http-01", "tls-alpn-01", "dns-01"}}
+var itemEnums = map[string][]string{"protocols": {"h1", "h2", "h3"}, "compress": {"zstd", "br", "gzip"}, "types": append(middleware.FileTypes(), Off), "accept": {"doctype", "schema_location", "xinclude"}, "challenges": {"http-01", "tls-alpn-01", "dns-01"}}
 
 // Schema is the JSON Schema (2020-12) of a configuration file, made from the
 // same types that files are read into.
@@ -122,6 +122,14 @@ func schemaOf(t reflect.Type, key string, defs map[string]any) map[string]any {
 	return map[string]any{"type": []string{"string", "number"}, "minLength": 1}
 }
 
+// structOf is the type that a pointer points to.
+func structOf(t reflect.Type) reflect.Type {
+	if t.Kind() == reflect.Pointer {
+		return t.Elem()
+	}
+	return t
+}
+
 func structSchema(t reflect.Type, defs map[string]any) map[string]any {
 	props := map[string]any{}
 	for _, f := range fieldsOf(t) {
@@ -131,6 +139,9 @@ func structSchema(t reflect.Type, defs map[string]any) map[string]any {
 		}
 		if f.owner == reflect.TypeFor[middleware.RateLimit]() && f.field == "Per" {
 			s = map[string]any{"anyOf": []any{map[string]any{"enum": middleware.Pers()}, map[string]any{"type": "string", "pattern": middleware.PerPattern}}}
+		}
+		if maySwitch(f) && shortForm(structOf(f.typ)) == nil {
+			s = map[string]any{"anyOf": []any{map[string]any{"const": Off}, s}}
 		}
 		if d := docOf(f); d != "" {
 			s["description"] = d

@@ -187,12 +187,13 @@ var wholeKeys = map[string]bool{"rate_limit": true, "quota": true, "bandwidth": 
 func merge(lower, upper *yaml.Node) *yaml.Node {
 	out := &yaml.Node{Kind: yaml.MappingNode}
 	put := func(k, v *yaml.Node) {
+		v = switching(k.Value, v)
 		for i := 0; i < len(out.Content); i += 2 {
 			if out.Content[i].Value != k.Value {
 				continue
 			}
 			if old := out.Content[i+1]; old.Kind == yaml.MappingNode && v.Kind == yaml.MappingNode && !wholeKeys[k.Value] {
-				v = overlay(old, v)
+				v = overlay(instead(k.Value, old, v), v)
 			}
 			out.Content[i], out.Content[i+1] = k, v
 			return
@@ -242,6 +243,7 @@ func (t *tree) effective(n *yaml.Node) (p Policy) {
 	t.quiet++
 	t.decode(n, reflect.ValueOf(&p).Elem(), "")
 	t.quiet--
+	undo(&p)
 	fillPolicy(&p)
 	t.resolvePaths(&p)
 	return p

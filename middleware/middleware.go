@@ -53,7 +53,7 @@ type Chain struct {
 	Files *Files `yaml:"files"`
 	// Operations lists the only operations that requests may ask for: WMS:GetMap for one of an OGC service (by the parameters service and request of the query or of a form, or by the XML document), SOAP:GetPerson for what a SOAP envelope holds, or the name alone for both. Letter case does not matter. Any other one, and a request or body that shows none in its first 64KiB, gets 403 operation_not_allowed. Default: any.
 	Operations unit.List `yaml:"operations"`
-	// OpenAPI is an OpenAPI 3 document, in YAML or JSON, that requests are held to: paths below those of its servers (others get 404), methods (405), path, query, header and cookie parameters, types of bodies (415), and what JSON bodies and forms of up to 8MiB and the fields and files of multipart bodies hold. What does not fit gets 400 openapi_invalid, which names the place. It may refer to further files below the folder of the configuration. off undoes what a lower level says.
+	// OpenAPI is an OpenAPI 3 document, in YAML or JSON, that requests are held to: paths below those of its servers (others get 404), methods (405), path, query, header and cookie parameters, types of bodies (415), and what JSON bodies and forms of up to 8MiB and the fields and files of multipart bodies hold. What does not fit gets 400 openapi_invalid, which names the place. It may refer to further files below the folder of the configuration.
 	OpenAPI string `yaml:"openapi"`
 	// OpenAPIText is what OpenAPI holds, and OpenAPIFiles what it refers to, by path, for Build reads no files.
 	OpenAPIText  string            `yaml:"-"`

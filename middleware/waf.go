@@ -64,6 +64,9 @@ type Exclusion struct {
 }
 
 // ShortForm is the key that a scalar stands for.
+func (WAF) ShortForm() string { return "mode" }
+
+// ShortForm is the key that a scalar stands for.
 func (Exclusion) ShortForm() string { return "rule" }
 
 // AcceptWords are what accept may list.
