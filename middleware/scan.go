@@ -19,7 +19,7 @@ import (
 )
 
 // Scan has a virus scanner look at request bodies: at each file of a multipart
-// body, and at other bodies as a whole.
+// body, at other bodies as a whole, and at files within them in Base64.
 type Scan struct {
 	// Clamd is where clamd listens: unix:/run/clamav/clamd.ctl, or host:port. StreamMaxLength of clamd.conf should be at least max_size.
 	Clamd string `yaml:"clamd"`
@@ -181,15 +181,46 @@ func (s *scanning) failed(w http.ResponseWriter, r *http.Request, err error) boo
 	return false
 }
 
-// content has everything scanned that a body holds.
+// content has everything scanned that a body holds: the whole of it, or each file of
+// a multipart body; and the files that documents and fields hold in Base64.
 func (s *scanning) content(ctx context.Context, r *http.Request, body *spooled) (string, error) {
+	kind := first(r.Header["Content-Type"])
+	if !strings.HasPrefix(strings.ToLower(strings.TrimSpace(kind)), "multipart/") {
+		plain, err := s.plain(r, body.reader())
+		if err != nil {
+			return "", err
+		}
+		malware, err := s.scanner.Scan(ctx, plain)
+		if malware != "" || err != nil || !holdsText(kind) {
+			return malware, err
+		}
+		if plain, err = s.plain(r, body.reader()); err != nil {
+			return "", err
+		}
+		return s.embedded(ctx, plain)
+	}
+	malware, err := s.parts(r, body, func(p *part) (string, error) {
+		if p.field {
+			return "", nil
+		}
+		return s.scanner.Scan(ctx, p.content)
+	})
+	if malware != "" || err != nil {
+		return malware, err
+	}
+	return s.parts(r, body, func(p *part) (string, error) {
+		if !p.field && !holdsText(p.kind) {
+			return "", nil
+		}
+		return s.embedded(ctx, p.content)
+	})
+}
+
+// parts has each part of a multipart body looked at, until one is malware.
+func (s *scanning) parts(r *http.Request, body *spooled, look func(*part) (string, error)) (string, error) {
 	plain, err := s.plain(r, body.reader())
 	if err != nil {
 		return "", err
-	}
-	kind := strings.ToLower(strings.TrimSpace(first(r.Header["Content-Type"])))
-	if !strings.HasPrefix(kind, "multipart/") {
-		return s.scanner.Scan(ctx, plain)
 	}
 	parts, err := newParts(r.Header["Content-Type"], plain)
 	if err != nil {
@@ -203,13 +234,38 @@ func (s *scanning) content(ctx context.Context, r *http.Request, body *spooled) 
 		if err != nil {
 			return "", scanMalformed(err)
 		}
-		if p.field {
-			continue
-		}
-		if malware, err := s.scanner.Scan(ctx, p.content); malware != "" || err != nil {
+		if malware, err := look(p); malware != "" || err != nil {
 			return malware, err
 		}
 	}
+}
+
+// errMalware ends the look at a document in which malware was found.
+var errMalware = errors.New("malware")
+
+// embedded has the files scanned that a document holds in Base64.
+func (s *scanning) embedded(ctx context.Context, text io.Reader) (malware string, err error) {
+	err = scan.Embedded(text, func(file io.Reader) error {
+		var err error
+		if malware, err = s.scanner.Scan(ctx, file); malware != "" {
+			return errMalware
+		}
+		return err
+	})
+	switch {
+	case malware != "":
+		return malware, nil
+	case errors.Is(err, scan.ErrManyEmbedded):
+		return "", scan.ErrTooLarge
+	}
+	return "", err
+}
+
+// holdsText reports whether a body of a type may hold files in Base64.
+func holdsText(contentType string) bool {
+	media, _, _ := strings.Cut(strings.ToLower(contentType), ";")
+	media = strings.TrimSpace(media)
+	return media == "" || strings.HasPrefix(media, "text/") || strings.Contains(media, "json") || strings.Contains(media, "xml") || media == "application/x-www-form-urlencoded"
 }
 
 // plain is a body without its content coding, for scanners don't know of it.
@@ -230,10 +286,12 @@ func (s *scanning) plain(r *http.Request, body io.Reader) (io.Reader, error) {
 		}}
 	}
 	if err != nil {
-		return nil, scanMalformed(errors.New("not compressed as it says"))
+		return nil, errNotCompressed
 	}
 	return &unpacked{r: out, left: s.most}, nil
 }
+
+var errNotCompressed = &BodyRefusal{http.StatusBadRequest, Denial{By: "scan", Reason: "inspection_encoding", Detail: "a body that is not compressed as it says"}}
 
 // unpacked reads what was compressed, and no more than a bound.
 type unpacked struct {
@@ -250,7 +308,7 @@ func (u *unpacked) Read(p []byte) (int, error) {
 		return 0, scan.ErrTooLarge
 	}
 	if err != nil && err != io.EOF {
-		err = scanMalformed(errors.New("not compressed as it says"))
+		err = errNotCompressed
 	}
 	return n, err
 }

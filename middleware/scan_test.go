@@ -3,9 +3,11 @@ package middleware
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"testing"
@@ -59,6 +61,11 @@ func scanned(t *testing.T, s *scanning) (*inspected, *Engines) {
 	return i, env.Engines
 }
 
+// encoded is a file in Base64 that begins with s.
+func encoded(s string) string {
+	return base64.StdEncoding.EncodeToString([]byte(s + strings.Repeat(" \x00\xff", 30)))
+}
+
 // TestScan: malware is refused wherever a body carries it, what the scanner can't
 // see is refused, and all else goes on unchanged.
 func TestScan(t *testing.T) {
@@ -93,7 +100,20 @@ func TestScan(t *testing.T) {
 		{"without an end", post(fileForm, strings.TrimSuffix(fileBody("x", "x"), "--\r\n")), 400, "inspection_multipart"},
 		{"without a boundary", post("multipart/form-data", fileBody("x", "x")), 400, "inspection_multipart"},
 		{"compressed virus", coded("gzip", gzipped("virus")), 403, "malware_found"},
-		{"not compressed", coded("gzip", "virus"), 400, "inspection_multipart"},
+		{"not compressed", coded("gzip", "virus"), 400, "inspection_encoding"},
+		{"virus in JSON", post("application/json", `{"name":"a.pdf","content":"`+encoded("virus")+`"}`), 403, "malware_found"},
+		{"virus in JSON, after clean ones", post("application/vnd.api+json", `{"a":"`+encoded("clean")+`","b":["data:image/png;base64,`+encoded("virus")+`"]}`), 403, "malware_found"},
+		{"virus in SOAP", post("application/soap+xml", "<a><b>"+encoded("virus")+"</b></a>"), 403, "malware_found"},
+		{"virus in a form", post("application/x-www-form-urlencoded", "a=1&file="+url.QueryEscape(encoded("virus"))), 403, "malware_found"},
+		{"virus in Base64 in a field", post(fileForm, fileBody(encoded("virus"), "x")), 403, "malware_found"},
+		{"virus in a JSON file", post(fileForm, strings.Replace(fileBody("x", `{"a":"`+encoded("virus")+`"}`), `"a.bin"`, "\"a.json\"\r\nContent-Type: application/json", 1)), 403, "malware_found"},
+		{"virus in compressed JSON", func() *http.Request {
+			r := coded("gzip", gzipped(`{"content":"`+encoded("virus")+`"}`))
+			r.Header.Set("Content-Type", "application/json")
+			return r
+		}(), 403, "malware_found"},
+		{"clean JSON", post("application/json", `{"content":"`+encoded("clean")+`","hash":"`+strings.Repeat("ab", 64)+`"}`), 299, ""},
+		{"too many files in JSON", post("application/json", `["`+strings.Repeat(encoded("clean")+`","`, 1001)+`"]`), 413, "scan_too_large"},
 		{"another coding", coded("br", "virus"), 415, "inspection_encoding"},
 		{"bomb", coded("gzip", gzipped(strings.Repeat("x", 5<<20))), 413, "scan_too_large"},
 		{"too large", post("application/pdf", strings.Repeat("x", 5<<20)), 413, "scan_too_large"},
@@ -119,7 +139,7 @@ func TestScan(t *testing.T) {
 	if b, d := engines.Buffers.used.Load(), engines.Spool.used.Load(); b != 0 || d != 0 {
 		t.Errorf("%d bytes of memory and %d of disk were not given back", b, d)
 	}
-	if n := testutil.ToFloat64(engines.scans.requests.WithLabelValues("infected")); n != 7 {
+	if n := testutil.ToFloat64(engines.scans.requests.WithLabelValues("infected")); n != 14 {
 		t.Errorf("%v infected were counted", n)
 	}
 }

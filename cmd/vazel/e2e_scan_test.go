@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -168,6 +169,7 @@ func TestE2EScan(t *testing.T) {
 	check("a clean file", "/", cleanForm, cleanFormBody, 200, "")
 	check("EICAR in a form", "/", virusForm, virusFormBody, 403, "malware_found")
 	check("EICAR as the body", "/raw", "application/octet-stream", []byte(eicar), 403, "malware_found")
+	check("EICAR in JSON", "/raw", "application/json", fmt.Appendf(nil, `{"file":"%s"}`, base64.StdEncoding.EncodeToString([]byte(eicar))), 403, "malware_found")
 	check("EICAR where failures pass", "/lax", virusForm, virusFormBody, 403, "malware_found")
 	check("more than clamd takes", "/lax", hugeForm, hugeFormBody, 413, "scan_too_large")
 	for _, path := range []string{"/icap", "/icap-lax"} {
@@ -179,7 +181,7 @@ func TestE2EScan(t *testing.T) {
 		b, err := os.ReadFile(filepath.Join(n.dir, "access.log"))
 		return err == nil && strings.Contains(string(b), `"vazel.detail":"malware: Vazel.Test.EICAR`)
 	})
-	if v := n.metric(t, `vazel_scan_requests_total{result="infected"}`); v != "7" {
+	if v := n.metric(t, `vazel_scan_requests_total{result="infected"}`); v != "8" {
 		t.Errorf("%s infected", v)
 	}
 	clamd.cmd.Process.Kill()
