@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/vazel-gateway/vazel/middleware/waf"
@@ -15,7 +16,11 @@ func (i *Incident) Exclusions() (lines []string) {
 	if i.Inspection == nil || i.Reason != "inspection_blocked" {
 		return nil
 	}
-	for _, x := range waf.Propose(i.Inspection.Matches, i.Path, i.Organization) {
+	all := slices.Clone(i.Inspection.Matches)
+	for _, f := range i.Inspection.Further {
+		all = append(all, waf.Match{Rule: f.Rule, Where: f.Where})
+	}
+	for _, x := range waf.Propose(all, i.Path, i.Organization) {
 		lines = append(lines, "- "+x.YAML())
 	}
 	return lines
@@ -27,6 +32,9 @@ func (i *Incident) ExclusionYAML() string {
 	lines := i.Exclusions()
 	if lines == nil {
 		return ""
+	}
+	if i.Inspection.More > 0 {
+		lines = append(lines, "# more rules matched than are remembered; the next refusal shows them")
 	}
 	return "waf:\n  exclude:\n    " + strings.Join(lines, "\n    ") + "\n"
 }

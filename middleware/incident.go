@@ -53,7 +53,14 @@ type Inspection struct {
 	Category string      `json:"category,omitempty"`
 	Guard    string      `json:"guard,omitempty"`
 	Matches  []waf.Match `json:"matches,omitempty"`
-	More     int         `json:"more_matches,omitempty"` // that are not kept
+	Further  []Further   `json:"further_matches,omitempty"` // of which only the place is kept
+	More     int         `json:"more_matches,omitempty"`    // that are not kept at all
+}
+
+// Further is a rule and a place where it matched.
+type Further struct {
+	Rule  int    `json:"rule"`
+	Where string `json:"where"`
 }
 
 // Deciding is a line of the configuration.
@@ -69,7 +76,9 @@ type Deciding struct {
 const (
 	maxIncidentPath    = 256
 	maxIncidentDetail  = 256
-	maxIncidentMatches = 8
+	maxIncidentMatches = 8   // with what matched
+	maxIncidentFurther = 100 // rules in further places
+	maxIncidentPlaces  = 32  // of these
 	maxIncidentMessage = 160 // of a rule, which may quote what it matched
 )
 
@@ -87,24 +96,48 @@ func (rec *Record) incident() *Incident {
 		i.Claimed = rec.Identity.Claimed
 	}
 	if d.By == "waf" {
-		matches := slices.Clone(rec.InspectionMatches[:min(len(rec.InspectionMatches), maxIncidentMatches)])
-		for k := range matches {
-			m := &matches[k]
-			m.Where, m.Part, m.Message = own(Mask(m.Where)), own(Mask(m.Part)), clippedText(Mask(m.Message), maxIncidentMessage)
-			m.Also = slices.Clone(m.Also)
-			for n, where := range m.Also {
-				m.Also[n] = own(Mask(where))
-			}
-			if strings.HasPrefix(m.Where, "RESPONSE") {
-				m.Part = "" // what the upstream should not have said
-			}
-		}
-		i.Inspection = &Inspection{
-			Mode: rec.InspectionMode, Score: rec.InspectionScore, Category: rec.InspectionCategory, Guard: rec.InspectionGuard,
-			Matches: matches, More: len(rec.InspectionMatches) - len(matches),
-		}
+		i.Inspection = rec.inspection()
 	}
 	return i
+}
+
+// inspection copies what the rules found: the first ones whole, of the others what
+// an exclusion needs.
+func (rec *Record) inspection() *Inspection {
+	out := &Inspection{Mode: rec.InspectionMode, Score: rec.InspectionScore, Category: rec.InspectionCategory, Guard: rec.InspectionGuard}
+	places := map[string]string{}
+	further := func(rule int, where string) {
+		where, known := Mask(where), false
+		if _, known = places[where]; !known && len(places) < maxIncidentPlaces {
+			where = own(where)
+			places[where], known = where, true
+		}
+		if !known || len(out.Further) == maxIncidentFurther {
+			out.More++
+			return
+		}
+		out.Further = append(out.Further, Further{rule, places[where]})
+	}
+	for k, m := range rec.InspectionMatches {
+		out.More += m.More
+		if k >= maxIncidentMatches {
+			further(m.Rule, m.Where)
+			for _, where := range m.Also {
+				further(m.Rule, where)
+			}
+			continue
+		}
+		m.Where, m.Part, m.Message = own(Mask(m.Where)), own(Mask(m.Part)), clippedText(Mask(m.Message), maxIncidentMessage)
+		m.Also = slices.Clone(m.Also)
+		for n, where := range m.Also {
+			m.Also[n] = own(Mask(where))
+		}
+		if strings.HasPrefix(m.Where, "RESPONSE") {
+			m.Part = "" // what the upstream should not have said
+		}
+		out.Matches = append(out.Matches, m)
+	}
+	return out
 }
 
 // network is an address without what tells one household from another.
@@ -129,7 +162,7 @@ type Incidents struct {
 }
 
 // maxIncidents is how many refusals of each of the two are remembered: together
-// some 4 MiB, and 30 MiB if clients make each as large as they can.
+// some 4 MiB, and 40 MiB if clients make each as large as they can.
 const maxIncidents = 2048
 
 // ring holds the newest of what was put into it.

@@ -61,7 +61,7 @@ func TestIncidentIsSmall(t *testing.T) {
 		rec.InspectionMatches = append(rec.InspectionMatches, waf.Match{Rule: 942100, Where: "ARGS:q", Part: strings.Repeat("p", 80)})
 	}
 	i := rec.incident()
-	if n := len(fmt.Sprintf("%+v %+v", *i, *i.Inspection)); n > 4000 {
+	if n := len(fmt.Sprintf("%+v %+v", *i, *i.Inspection)); n > 6000 {
 		t.Errorf("an incident of %d bytes", n)
 	}
 }
@@ -89,6 +89,20 @@ func TestProposedExclusions(t *testing.T) {
 		if got := strings.Join(i.Exclusions(), "|"); got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.name, got, tt.want)
 		}
+	}
+	rec := refusedBy("a", "", time.Now())
+	rec.Path, rec.Denial = "/s", &Denial{By: "waf", Reason: "inspection_blocked"}
+	for n := range 20 {
+		rec.InspectionMatches = append(rec.InspectionMatches, waf.Match{Rule: 942100 + n, Where: "ARGS:q", Also: []string{"ARGS:r"}})
+	}
+	if i := rec.incident(); len(i.Exclusions()) != 40 || strings.Contains(i.ExclusionYAML(), "#") {
+		t.Errorf("20 rules in two places: %s", i.ExclusionYAML())
+	}
+	for n := range 50 {
+		rec.InspectionMatches = append(rec.InspectionMatches, waf.Match{Rule: 942100, Where: fmt.Sprint("ARGS:q", n), More: 1})
+	}
+	if i := rec.incident(); len(i.Inspection.Further) != 24+30 || i.Inspection.More != 70 || !strings.Contains(i.ExclusionYAML(), "# more rules") {
+		t.Errorf("50 places: %d, %d, %s", len(i.Inspection.Further), i.Inspection.More, i.ExclusionYAML())
 	}
 	if got := (&Incident{By: "waf", Reason: "inspection_json", Inspection: &Inspection{}}).ExclusionYAML(); got != "" {
 		t.Errorf("a body that can't be read has the exclusion %q", got)

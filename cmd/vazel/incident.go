@@ -99,7 +99,8 @@ var incidentCaptions = map[string][2]string{
 	"service": {"service", "услуга"}, "route": {"route", "маршрут"}, "limit": {"limit", "ограничение"}, "rules": {"what matched", "какво съвпадна"}, "score": {"score", "резултат"},
 	"decided": {"decided by", "решено от"}, "advice": {"what to change", "какво да се промени"}, "paste": {"exclusion to paste into the service or route", "изключение за поставяне в услугата или маршрута"},
 	"upstream": {"upstream", "сървър"}, "builtin": {"built in", "вградено"}, "time": {"when", "кога"}, "also": {"also in", "също в"},
-	"more": {"and %d more, for which another exclusion may be needed", "и още %d, за които може да е нужно друго изключение"},
+	"further": {"and %d more, which the exclusion covers", "и още %d, които изключението обхваща"},
+	"more":    {"and %d more, for which another exclusion may be needed", "и още %d, за които може да е нужно друго изключение"},
 }
 
 // printIncident prints a report in one language.
@@ -157,6 +158,9 @@ func printIncident(out io.Writer, r *gateway.IncidentReport, bulgarian bool) {
 			if m.Message != "" {
 				fmt.Fprintf(out, "          (%s)\n", printable(m.Message))
 			}
+		}
+		if n := len(s.Further); n > 0 {
+			fmt.Fprintf(out, "  "+word("further")+"\n", n)
 		}
 		if s.More > 0 {
 			fmt.Fprintf(out, "  "+word("more")+"\n", s.More)

@@ -17,12 +17,13 @@ type Match struct {
 	Also    []string `json:"also,omitempty"` // further places where it matched
 	Part    string   `json:"part"`           // what matched, bounded; the caller masks it
 	Tag     string   `json:"tag,omitempty"`
+	More    int      `json:"more,omitempty"` // places that are not kept
 }
 
 // What is kept of what a client sent is bounded.
 const (
 	maxPart = 80
-	maxAlso = 4
+	maxAlso = 8
 )
 
 func matchOf(m types.MatchedRule) Match {
@@ -38,8 +39,12 @@ func matchOf(m types.MatchedRule) Match {
 		}
 		if out.Where != "" {
 			// What later links of a chain match is no place to leave out.
-			if d.ChainLevel() == 0 && where != out.Where && len(out.Also) < maxAlso && !slices.Contains(out.Also, where) {
+			switch {
+			case d.ChainLevel() != 0 || where == out.Where || slices.Contains(out.Also, where):
+			case len(out.Also) < maxAlso:
 				out.Also = append(out.Also, where)
+			default:
+				out.More++
 			}
 			continue
 		}
