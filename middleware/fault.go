@@ -81,54 +81,92 @@ func soapFault(r *http.Request, text string, status int, rec *Record, d *Denial,
 	return "text/xml; charset=utf-8", b.Bytes()
 }
 
-// ogcException speaks what the service that the query names speaks: WMS has a
-// ServiceExceptionReport (OGC 06-042, Annex E.2), others the report of OWS Common.
+// ogcReport is how services of one kind and version tell of an exception.
+type ogcReport struct {
+	service, version string // version: how those that it is for begin
+	space            string // namespace: of OGC services, or of OWS Common
+	report           string // version of the report
+}
+
+// ogcReports are looked through in this order; the last one is for all others.
+var ogcReports = []ogcReport{
+	{"WMS", "1.0", "", "1.1.1"},
+	{"WMS", "1.1", "", "1.1.1"},
+	{"WMS", "", ogcSpace, "1.3.0"}, // OGC 06-042, Annex E.2
+	{"WFS", "1.0", ogcSpace, "1.2.0"},
+	{"WCS", "1.0", ogcSpace, "1.2.0"},
+	{"WFS", "1.1", owsSpace, "1.0.0"},
+	{"WFS", "", owsSpace + "/1.1", "2.0.0"},
+	{"CSW", "3", owsSpace + "/2.0", "3.0.0"},
+	{"CSW", "", owsSpace, "1.0.0"},
+	{"WCS", "2", owsSpace + "/2.0", "2.0.1"},
+	{"WMTS", "", owsSpace + "/1.1", "1.0.0"},
+	{"WPS", "2", owsSpace + "/2.0", "2.0.0"},
+	{"WPS", "", owsSpace + "/1.1", "1.0.0"},
+	{"", "", owsSpace + "/1.1", "1.1.0"},
+}
+
+const (
+	ogcSpace = "http://www.opengis.net/ogc"
+	owsSpace = "http://www.opengis.net/ows"
+)
+
+// ogcException speaks what the service speaks that the query, or the document in the
+// body if a policy has looked at it, names.
 func ogcException(r *http.Request, text, reason string, rec *Record, bulgarian bool) (string, []byte) {
-	service, version := "", ""
+	service, version := rec.OGCService, rec.OGCVersion
 	for pair := range strings.SplitSeq(r.URL.RawQuery, "&") {
 		k, v, _ := strings.Cut(pair, "=")
-		if len(v) > 32 {
+		if len(v) > maxOGCWord {
 			continue
 		}
 		switch strings.ToLower(k) {
 		case "service":
 			service, _ = url.QueryUnescape(v)
-		case "version":
+		case "version", "wmtver", "acceptversions":
 			version, _ = url.QueryUnescape(v)
 		}
 	}
-	text += " (" + rec.ID + ")"
-	lang := "en"
-	if bulgarian {
-		lang = "bg"
+	var o ogcReport
+	for _, o = range ogcReports {
+		if o.service == "" || strings.EqualFold(o.service, service) && strings.HasPrefix(version, o.version) {
+			break
+		}
 	}
+	text += " (" + rec.ID + ")"
 	var b bytes.Buffer
 	b.WriteString(xml.Header)
-	if strings.EqualFold(service, "WMS") {
+	if !strings.HasPrefix(o.space, owsSpace) {
 		kind := "text/xml; charset=utf-8"
-		if strings.HasPrefix(version, "1.1") || strings.HasPrefix(version, "1.0") {
-			kind = "application/vnd.ogc.se_xml; charset=utf-8"
-			b.WriteString(`<ServiceExceptionReport version="1.1.1">`)
+		b.WriteString(`<ServiceExceptionReport version="` + o.report + `"`)
+		if o.space != "" {
+			b.WriteString(` xmlns="` + o.space + `"`)
 		} else {
-			b.WriteString(`<ServiceExceptionReport version="1.3.0" xmlns="http://www.opengis.net/ogc">`)
+			kind = "application/vnd.ogc.se_xml; charset=utf-8"
 		}
-		b.WriteString(`<ServiceException code="`)
+		b.WriteString(`><ServiceException code="`)
 		escapeXML(&b, reason)
 		b.WriteString(`">`)
 		escapeXML(&b, text)
 		b.WriteString("</ServiceException></ServiceExceptionReport>\n")
 		return kind, b.Bytes()
 	}
-	space, report := "http://www.opengis.net/ows/1.1", "1.1.0"
-	if strings.EqualFold(service, "WFS") && strings.HasPrefix(version, "1.1") || strings.EqualFold(service, "CSW") {
-		space, report = "http://www.opengis.net/ows", "1.0.0"
+	lang := ` xml:lang="en"`
+	if bulgarian {
+		lang = ` xml:lang="bg"`
 	}
-	b.WriteString(`<ows:ExceptionReport xmlns:ows="` + space + `" version="` + report + `" xml:lang="` + lang + `"><ows:Exception exceptionCode="`)
+	if o.space == owsSpace { // version 1.0 of OWS Common
+		lang = strings.Replace(lang, "xml:lang", "language", 1)
+	}
+	b.WriteString(`<ows:ExceptionReport xmlns:ows="` + o.space + `" version="` + o.report + `"` + lang + `><ows:Exception exceptionCode="`)
 	escapeXML(&b, reason)
 	b.WriteString(`"><ows:ExceptionText>`)
 	escapeXML(&b, text)
 	b.WriteString("</ows:ExceptionText></ows:Exception></ows:ExceptionReport>\n")
 	return "application/xml; charset=utf-8", b.Bytes()
 }
+
+// maxOGCWord bounds the name and version of a service.
+const maxOGCWord = 32
 
 func escapeXML(b *bytes.Buffer, s string) { xml.EscapeText(b, []byte(s)) } // a Buffer never fails

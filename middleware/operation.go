@@ -15,6 +15,7 @@ import (
 type operation struct {
 	name    string // of the XML document
 	service string
+	version string // of the service, if the document says it
 	form    Query
 	hidden  bool // the body may ask for anything
 	soap    bool // the document is what a SOAP envelope holds
@@ -61,6 +62,9 @@ func readOperation(r *http.Request) (op operation, err error) {
 	}
 	if head.err != nil {
 		return op, head.err
+	}
+	if rec := RecordOf(r.Context()); rec != nil && op.service != "" && len(op.service)+len(op.version) <= maxOGCWord {
+		rec.OGCService, rec.OGCVersion = op.service, op.version
 	}
 	return op, nil
 }
@@ -137,8 +141,12 @@ func (op *operation) readXML(r io.Reader) {
 		default:
 			op.name, op.soap = start.Name.Local, depth > 0
 			for _, a := range start.Attr {
-				if a.Name.Space == "" && strings.EqualFold(a.Name.Local, "service") {
+				switch {
+				case a.Name.Space != "":
+				case strings.EqualFold(a.Name.Local, "service"):
 					op.service = a.Value
+				case a.Name.Local == "version":
+					op.version = a.Value
 				}
 			}
 			return

@@ -46,6 +46,8 @@ type Record struct {
 	FirstByte time.Duration // until then, if Timed
 	Operation string        // what the body of a request asks an OGC service for, if slo looked
 
+	OGCService, OGCVersion string // what an XML body says that it is for, if a policy looked
+
 	Upstream         string        // configured upstream (service) name
 	UpstreamServer   string        // address of the server that answered last
 	UpstreamStart    time.Time     // when the request was passed on; zero if it was not
