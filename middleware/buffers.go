@@ -55,7 +55,7 @@ type lease struct {
 	from *Buffers
 	n    atomic.Int64 // whoever reads the body ends it, or whoever serves the request
 	// modest, if not 0, is how much of a body is enough where memory is short: read
-	// stops there, as if the body were too long, once half of it is taken.
+	// stops there, as if the body were too long, once a quarter of it is taken.
 	modest int
 }
 
@@ -81,7 +81,7 @@ func (l *lease) read(body io.Reader, most int) (b []byte, over bool, err error) 
 	for {
 		if len(b) == cap(b) {
 			n := min(max(2*cap(b), firstBuffer), most+1)
-			if l.modest > 0 && len(b) >= l.modest && l.from.used.Load()+int64(n) > l.from.most.Load()/2 {
+			if l.modest > 0 && len(b) >= l.modest && l.from.used.Load()+int64(n) > l.from.most.Load()/4 {
 				return b, true, nil
 			}
 			if !l.more(int64(n)) {

@@ -56,7 +56,14 @@ func (f *files) serve(w http.ResponseWriter, r *http.Request, next http.Handler)
 	if !ok {
 		return
 	}
-	if !has || document(kind) {
+	if !has {
+		next.ServeHTTP(w, r)
+		return
+	}
+	if severalTypes(w, r, "files") {
+		return
+	}
+	if document(kind) {
 		next.ServeHTTP(w, r)
 		return
 	}
@@ -75,6 +82,16 @@ func (f *files) serve(w http.ResponseWriter, r *http.Request, next http.Handler)
 	defer body.stop()
 	r.Body = body // r is Observe's copy
 	next.ServeHTTP(w, r)
+}
+
+// severalTypes refuses a body that says twice what it is: upstreams believe the one
+// or the other.
+func severalTypes(w http.ResponseWriter, r *http.Request, by string) bool {
+	if len(r.Header["Content-Type"]) < 2 {
+		return false
+	}
+	Deny(w, r, http.StatusUnsupportedMediaType, Denial{By: by, Reason: "unsupported_media_type", Detail: "more than one Content-Type"})
+	return true
 }
 
 // document reports whether a body is no file, by what it says it is: others read

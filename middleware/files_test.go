@@ -156,6 +156,11 @@ func TestFileLimits(t *testing.T) {
 		{several(2), 299, ""}, {several(3), 413, "too_many_files"},
 		{upload("a", "", strings.Repeat("x", 1<<20)), 299, ""}, {upload("a", "", strings.Repeat("x", 1<<20+1)), 413, "file_too_large"},
 		{post("application/pdf", strings.Repeat("x", 1<<20+1)), 413, "file_too_large"},
+		{func() *http.Request {
+			r := post("application/json", strings.Repeat("x", 1<<20+1))
+			r.Header.Add("Content-Type", "application/pdf")
+			return r
+		}(), 415, "unsupported_media_type"},
 	} {
 		if status, reason, _ := passFiles(t, f, tt.r); status != tt.status || reason != tt.reason {
 			t.Errorf("%d %s, want %d %s", status, reason, tt.status, tt.reason)

@@ -116,6 +116,9 @@ func (s *scanning) serve(w http.ResponseWriter, r *http.Request, next http.Handl
 		next.ServeHTTP(w, r)
 		return
 	}
+	if severalTypes(w, r, "scan") {
+		return
+	}
 	if r.ContentLength > s.most {
 		s.tooLarge(w, r)
 		return

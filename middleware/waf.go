@@ -38,7 +38,7 @@ type WAF struct {
 	// Cyrillic is auto (%uXXXX and \uXXXX of a Cyrillic letter are read as the letter, as services with UTF-8 do) or off, for a service that keeps only the low byte of such an escape, where м is <. With off, the rules take much Bulgarian text for code from paranoia 2 on. Default: auto.
 	Cyrillic string `yaml:"cyrillic"`
 
-	// BodyOverLimit says what becomes of bodies of more than 8MiB, which are not inspected whole: refuse (413 inspection_too_large), or inspect_head: the first 128KiB are inspected, and the rest streams to the upstream without being held. An attack behind these is not seen. Bodies of no known length count as large, too, where they find half of limits.buffer_memory taken. Default: refuse.
+	// BodyOverLimit says what becomes of bodies of more than 8MiB, which are not inspected whole: refuse (413 inspection_too_large), or inspect_head: the first 128KiB are inspected, and the rest streams to the upstream without being held. An attack behind these is not seen. Bodies of no known length count as large, too, where they find a quarter of limits.buffer_memory taken. Default: refuse.
 	BodyOverLimit string `yaml:"body_over_limit"`
 
 	// RulesText is what Rules holds, for Build reads no files.

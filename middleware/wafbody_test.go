@@ -122,7 +122,7 @@ func (s *slow) Close() error { return nil }
 // and pass all the same.
 func TestManyUploads(t *testing.T) {
 	t.Run("of a length", func(t *testing.T) { manyUploads(t, true, 96<<20) })
-	t.Run("in chunks", func(t *testing.T) { manyUploads(t, false, 300<<20) }) // the pool, and the room in it to grow
+	t.Run("in chunks", func(t *testing.T) { manyUploads(t, false, 160<<20) }) // a quarter of the pool, and the room in it to grow
 }
 
 func manyUploads(t *testing.T, announced bool, most int64) {

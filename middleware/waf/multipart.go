@@ -222,6 +222,8 @@ func partHeader(key string, values []string) error {
 			return nil
 		}
 		return badBody(ReasonMultipart, "a part with a transfer encoding")
+	case key == "Content-Type" && strings.HasPrefix(strings.ToLower(strings.TrimSpace(values[0])), "multipart/"):
+		return badBody(ReasonMultipart, "a part that is multipart itself") // RFC 7578 4.3
 	case key == "Content-Disposition", key == "Content-Type", key == "Content-Length":
 		return nil
 	}
