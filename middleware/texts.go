@@ -279,6 +279,10 @@ var texts = map[string]Text{
 		Localized{"The form can't be understood", "The multipart body is malformed, or different programs would read it differently.", adviceMaker},
 		Localized{"Формулярът не може да бъде разбран", "Съставното тяло на заявката е неправилно или различните програми биха го прочели по различен начин.", adviceMakerBG},
 	},
+	"inspection_grpc": {
+		Localized{"The messages can't be understood", "What was sent as gRPC is not a stream of messages.", adviceMaker},
+		Localized{"Съобщенията не могат да бъдат разбрани", "Изпратеното като gRPC не е поток от съобщения.", adviceMakerBG},
+	},
 	"inspection_depth": {
 		Localized{"The document is nested too deeply", "The JSON or XML document has more levels than are checked for attacks.", adviceMaker},
 		Localized{"Документът има твърде много нива", "Документът JSON или XML има повече нива, отколкото се проверяват за атаки.", adviceMakerBG},

@@ -184,6 +184,10 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		i.overBudget(w, r, refusal, next)
 		return
 	}
+	if isGRPC(r) {
+		i.serveGRPC(w, r, rec, next)
+		return
+	}
 	held := lease{from: i.buffers}
 	if i.head {
 		held.modest = inspectedHead
@@ -214,10 +218,6 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 			i.overBudget(w, r, refusal, next)
 			return
 		}
-		uri := rec.Path
-		if r.URL.RawQuery != "" {
-			uri += "?" + r.URL.RawQuery
-		}
 		// The rules' view is their own, for after a time-out they go on with it
 		// while the request is answered.
 		header := r.Header.Clone()
@@ -226,10 +226,9 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		} else if !ok && len(body.bytes) > 0 {
 			header["Content-Length"] = []string{strconv.Itoa(len(body.bytes))}
 		}
-		v, err = i.rules.Inspect(&waf.Request{
-			Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header, Body: plain, Decoded: n > len(body.bytes), Head: body.head,
-			Organization: rec.Organization, Accept: i.accept, Exclude: i.exclude, Profile: i.profile,
-		}, func(used time.Duration) {
+		in := i.request(r, rec, header)
+		in.Body, in.Decoded, in.Head = plain, n > len(body.bytes), body.head
+		v, err = i.rules.Inspect(in, func(used time.Duration) {
 			engine.end()
 			account.close(used)
 		})
@@ -248,6 +247,18 @@ func (i *inspection) serve(w http.ResponseWriter, r *http.Request, next http.Han
 		i.manager.Truncated(i.route)
 	}
 	next.ServeHTTP(w, r)
+}
+
+// request is what the rules are shown, but for the body.
+func (i *inspection) request(r *http.Request, rec *Record, header http.Header) *waf.Request {
+	uri := rec.Path
+	if r.URL.RawQuery != "" {
+		uri += "?" + r.URL.RawQuery
+	}
+	return &waf.Request{
+		Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header,
+		Organization: rec.Organization, Accept: i.accept, Exclude: i.exclude, Profile: i.profile,
+	}
 }
 
 // overBudget is a request that there is no time to inspect. Only detect mode,

@@ -31,6 +31,7 @@ const (
 	ReasonDepth     = "inspection_depth"
 	ReasonEncoding  = "inspection_encoding" // a content coding that is not inspected
 	ReasonExpansion = "inspection_expansion"
+	ReasonGRPC      = "inspection_grpc" // not messages of gRPC
 )
 
 func badBody(reason, format string, args ...any) *Refusal {
@@ -46,7 +47,8 @@ const (
 	kindMultipart kind = "MULTIPART"
 	kindJSON      kind = "JSON"
 	kindXML       kind = "XML"
-	kindOther     kind = "" // bytes; the rules see them as a form as well
+	kindGRPC      kind = "GRPC" // one message
+	kindOther     kind = ""     // bytes; the rules see them as a form as well
 )
 
 // kindOf is the kind that a Content-Type stands for. Type names are matched
@@ -54,6 +56,8 @@ const (
 func kindOf(contentType string) kind {
 	t := strings.ToLower(strings.TrimSpace(contentType))
 	switch {
+	case IsGRPC(t):
+		return kindGRPC
 	case strings.HasPrefix(t, "application/x-www-form-urlencoded"):
 		return kindForm
 	case strings.HasPrefix(t, "multipart/"):
@@ -123,6 +127,8 @@ func readBody(contentType string, b []byte, accept Accept, head bool) (*body, er
 		out.args, err = jsonArguments(b, head)
 	case kindXML:
 		err = out.readXML(b, accept)
+	case kindGRPC:
+		out.args, err = messageArguments(b)
 	}
 	return out, err
 }

@@ -1,0 +1,65 @@
+package waf
+
+import (
+	"encoding/binary"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// pb is a field of bytes.
+func pb(number uint64, content string) string {
+	b := binary.AppendUvarint(nil, number<<3|wireBytes)
+	return string(binary.AppendUvarint(b, uint64(len(content)))) + content
+}
+
+// TestMessages: the texts of a message are found wherever they stand.
+func TestMessages(t *testing.T) {
+	t.Parallel()
+	deep := "x"
+	for range 40 {
+		deep = pb(1, deep+"\x01")
+	}
+	for _, tt := range []struct {
+		name, message string
+		want          []pair
+		reason        string
+	}{
+		{"nothing", "", nil, ""},
+		{"a text", pb(1, "София 1"), []pair{{"grpc.1", "София 1"}}, ""},
+		{"numbers", "\x08\x96\x01\x11\x00\x00\x00\x00\x00\x00\x00\x00\x1d\x00\x00\x00\x00", nil, ""},
+		{"a message of numbers", pb(3, "\x08\x01\x10\x00"), nil, ""},
+		{"a text in a message", pb(2, pb(3, "Иван")+"\x08\x00"), []pair{{"grpc.2.3", "Иван"}}, ""},
+		{"texts and numbers", "\x08\x01" + pb(4, "a") + pb(4, "b"), []pair{{"grpc.4", "a"}, {"grpc.4", "b"}}, ""},
+		{"bytes", pb(1, "\xff\xfe\x00\x01"), nil, ""},
+		{"a text with a NUL", pb(1, "a\x00;b"), []pair{{"grpc.1", "a\x00;b"}}, ""},
+		{"what is all text", `{"a":1}`, []pair{{"grpc", `{"a":1}`}}, ReasonGRPC},
+		{"a group", "\x0b\x0c", nil, ReasonGRPC},
+		{"a length too large", "\x0a\x05abc", nil, ReasonGRPC},
+		{"field 0", "\x00\x01", nil, ReasonGRPC},
+		{"too deep", deep, nil, ReasonDepth},
+	} {
+		got, err := messageArguments([]byte(tt.message))
+		reason := ""
+		if r := asRefusal(err); r != nil {
+			reason = r.Reason
+		}
+		if reason != tt.reason || reason == "" && !slices.Equal(got, tt.want) {
+			t.Errorf("%s: %q %s, want %q %s", tt.name, got, reason, tt.want, tt.reason)
+		}
+	}
+}
+
+// FuzzMessages: no message makes the reader fail or take long.
+func FuzzMessages(f *testing.F) {
+	f.Add(pb(1, pb(2, "x")))
+	f.Add(strings.Repeat("\x0a\x02", 100))
+	f.Fuzz(func(t *testing.T, s string) {
+		got, _ := messageArguments([]byte(s))
+		for _, a := range got {
+			if !strings.Contains(s, a.value) {
+				t.Errorf("%q is not in the message", a.value)
+			}
+		}
+	})
+}
