@@ -120,6 +120,7 @@ func form(t *testing.T, name string, content []byte) (kind string, body []byte) 
 // TestE2EScan: the EICAR file does not pass a real clamd or c-icap, in whatever kind
 // of body, and without them nothing does, or all, as configured.
 func TestE2EScan(t *testing.T) {
+	t.Parallel()
 	socket, clamd := newClamd(t)
 	icap, icapServer := newICAP(t, socket)
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
