@@ -12,7 +12,10 @@ import (
 	"testing"
 	"testing/iotest"
 
+	"go.uber.org/zap"
+
 	"github.com/vazel-gateway/vazel/config/unit"
+	"github.com/vazel-gateway/vazel/middleware/waf"
 )
 
 // inspected is a route behind inspection, and what reaches its upstream.
@@ -328,6 +331,39 @@ func TestMatchesAreMasked(t *testing.T) {
 	for _, m := range i.rec.InspectionMatches {
 		if strings.Contains(m.Part, "7501020018") || strings.Contains(m.Part, "ivan@") || m.Where != "ARGS:who" || m.Message == "" || m.Rule == 0 {
 			t.Errorf("%+v", m)
+		}
+	}
+}
+
+// TestEngineFails: what the engine fails at is refused in block mode, and passes in
+// detect mode.
+func TestEngineFails(t *testing.T) {
+	t.Parallel()
+	for _, mode := range []string{"block", "detect"} {
+		env := testEnv(t)
+		env.Engines.Buffers.SetMost(1 << 20)
+		p := &inspection{
+			rules: &waf.Ruleset{}, manager: env.Engines.WAF, budget: env.Engines.inspection, buffers: env.Engines.Buffers, // without an engine: it panics
+			block: mode == "block", mode: mode, route: "r", log: zap.NewNop(),
+		}
+		i := &inspected{t: t}
+		reached := false
+		i.h = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			p.serve(w, r, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { reached = true; w.WriteHeader(299) }))
+		})
+		for name, r := range map[string]*http.Request{"query": get("/?a=b"), "body": post("application/json", "{}"), "stream": post("application/grpc", "\x00\x00\x00\x00\x00")} {
+			reached = false
+			status, reason := i.send(r)
+			if want := mode == "detect"; reached != want || want == (status == 500 && reason == "inspection_failed") {
+				t.Errorf("%s, %s: %d %s, reached: %v", mode, name, status, reason, reached)
+			}
+		}
+		w := httptest.NewRecorder()
+		rec := &Record{ID: "id"}
+		r := get("/")
+		r = r.WithContext(WithRecord(r.Context(), rec))
+		if stopped := p.refused(&response{ResponseWriter: w, rec: rec}, r, rec, waf.Verdict{}, waf.ErrTimeout); stopped != (mode == "block") || stopped && w.Code != 503 {
+			t.Errorf("%s, too slow: %v %d", mode, stopped, w.Code)
 		}
 	}
 }
