@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -254,6 +255,9 @@ func (i *inspection) request(r *http.Request, rec *Record, header http.Header) *
 	uri := rec.Path
 	if r.URL.RawQuery != "" {
 		uri += "?" + r.URL.RawQuery
+	}
+	if v := header["Expect"]; len(v) == 1 && strings.EqualFold(v[0], "100-continue") {
+		delete(header, "Expect") // it is for the gateway, and ends here (RFC 9110 10.1.1)
 	}
 	return &waf.Request{
 		Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header,

@@ -335,6 +335,23 @@ func TestMatchesAreMasked(t *testing.T) {
 	}
 }
 
+// TestRestrictedField: the one field that is restricted is named, and an expectation
+// that ends at the gateway is nobody's business.
+func TestRestrictedField(t *testing.T) {
+	t.Parallel()
+	i := newInspected(t, &WAF{Mode: "block"})
+	r := post("application/json", "{}")
+	r.Header.Set("Expect", "100-continue")
+	if status, reason := i.send(r); status != 299 {
+		t.Errorf("100-continue: %d %s %v", status, reason, i.rec.InspectionRules)
+	}
+	r = post("application/json", "{}")
+	r.Header.Set("X-HTTP-Method-Override", "DELETE")
+	if status, _ := i.send(r); status != 403 || len(i.rec.InspectionMatches) != 1 || i.rec.InspectionMatches[0].Where != "REQUEST_HEADERS_NAMES:X-Http-Method-Override" || i.rec.InspectionMatches[0].Also != nil {
+		t.Errorf("%d %+v", status, i.rec.InspectionMatches)
+	}
+}
+
 // TestEngineFails: what the engine fails at is refused in block mode, and passes in
 // detect mode.
 func TestEngineFails(t *testing.T) {

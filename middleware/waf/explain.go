@@ -1,6 +1,7 @@
 package waf
 
 import (
+	"net/textproto"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -59,7 +60,23 @@ func matchOf(m types.MatchedRule) Match {
 		}
 	}
 	out.Part = short(out.Part)
+	if name := restricted(m); name != "" {
+		out.Where, out.Also, out.More, out.Part = "REQUEST_HEADERS_NAMES:"+name, nil, 0, name
+	}
 	return out
+}
+
+// restricted is the header field that a rule about restricted ones (920450, 920451)
+// found. These rules look at the names of all fields, and note them in variables.
+func restricted(m types.MatchedRule) string {
+	for _, d := range m.MatchedDatas() {
+		if rest, ok := strings.CutPrefix(strings.ToLower(d.Key()), "header_name_"); ok && d.Variable().Name() == "TX" {
+			if _, name, ok := strings.Cut(rest, "_"); ok {
+				return short(textproto.CanonicalMIMEHeaderKey(name))
+			}
+		}
+	}
+	return ""
 }
 
 // short cuts text between characters.
