@@ -75,7 +75,8 @@ func (e encoder) value(v reflect.Value) any {
 	switch v.Kind() {
 	case reflect.Struct:
 		o := e.object(v)
-		if f := shortForm(v.Type()); f != nil && len(o) == 1 && o[f.name] != nil {
+		// A policy stands under its keys, so that a comparison finds them.
+		if f := shortForm(v.Type()); f != nil && v.Type() != reflect.TypeFor[middleware.WAF]() && len(o) == 1 && o[f.name] != nil {
 			return o[f.name]
 		}
 		return o
