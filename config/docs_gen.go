@@ -226,7 +226,7 @@ var fieldDocs = map[string]string{
 	"middleware.Headers.Request":                "Changes the header that the upstream gets.",
 	"middleware.Headers.Response":               "Changes the header that the client gets.",
 	"middleware.Leaks.Card":                     "What becomes of payment card numbers of known issuers with a right checksum, likewise.",
-	"middleware.Leaks.EGN":                      "What becomes of personal numbers (ЕГН) with a right checksum and a word for them near, or at the head of their column: count, mask or block. Default: nothing is looked for.",
+	"middleware.Leaks.EGN":                      "What becomes of personal numbers (ЕГН) with a right checksum and a word for them near, or at the head of their column: count, mask, block or off. Default: off, nothing is looked for.",
 	"middleware.Leaks.IBAN":                     "What becomes of account numbers with a known country, its length and a right checksum, likewise.",
 	"middleware.Leaks.StackTrace":               "What becomes of stack traces and messages of databases, likewise.",
 	"middleware.Maintenance.Active":             "Answers every request with 503; default: false.",

@@ -51,7 +51,7 @@ func TestOff(t *testing.T) {
 `, `    routes:
       - {paths: [/]}
       - {paths: [/off], content_types: off, files: off, operations: "off", openapi: off, waf: off, scan: off, leaks: off}
-      - {paths: [/parts], files: {types: off}, waf: {app: off, tables: off, rules: off}, scan: {icap: "icap://127.0.0.1/avscan"}}
+      - {paths: [/parts], files: {types: off}, waf: {app: off, tables: off, rules: off}, scan: {icap: "icap://127.0.0.1/avscan"}, leaks: {egn: off}}
       - {paths: [/detect], waf: detect}
 `))
 	if err != nil {
@@ -68,7 +68,7 @@ func TestOff(t *testing.T) {
 	if p := r["/off"]; p.ContentTypes != nil || p.Files != nil || p.Operations != nil || p.OpenAPI != "" || p.OpenAPIText != "" || p.WAF.Mode != "off" || p.Scan != nil || p.Leaks != nil {
 		t.Errorf("off: %+v", p)
 	}
-	if p := r["/parts"]; p.Files.Types != nil || p.Files.MaxSize != 1<<20 || p.WAF.App != "" || p.WAF.Tables != nil || p.WAF.Rules != "" || p.WAF.RulesText != "" || p.WAF.Mode != "block" || p.WAF.Paranoia != 2 || p.Scan.Clamd != "" || p.Scan.ICAP == "" || p.Scan.MaxSize != 1<<20 {
+	if p := r["/parts"]; p.Files.Types != nil || p.Files.MaxSize != 1<<20 || p.WAF.App != "" || p.WAF.Tables != nil || p.WAF.Rules != "" || p.WAF.RulesText != "" || p.WAF.Mode != "block" || p.WAF.Paranoia != 2 || p.Scan.Clamd != "" || p.Scan.ICAP == "" || p.Scan.MaxSize != 1<<20 || p.Leaks.EGN != "off" {
 		t.Errorf("parts: %+v %+v %+v", p.Files, p.WAF, p.Scan)
 	}
 	if p := r["/detect"]; p.WAF.Mode != "detect" || p.WAF.Paranoia != 2 || p.WAF.Rules == "" {

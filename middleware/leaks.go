@@ -13,7 +13,7 @@ import (
 // right) or blocked: 502 response_leak, or the response is broken off where it has
 // begun.
 type Leaks struct {
-	// EGN is what becomes of personal numbers (ЕГН) with a right checksum and a word for them near, or at the head of their column: count, mask or block. Default: nothing is looked for.
+	// EGN is what becomes of personal numbers (ЕГН) with a right checksum and a word for them near, or at the head of their column: count, mask, block or off. Default: off, nothing is looked for.
 	EGN leakAction `yaml:"egn"`
 	// IBAN is what becomes of account numbers with a known country, its length and a right checksum, likewise.
 	IBAN leakAction `yaml:"iban"`
@@ -23,31 +23,39 @@ type Leaks struct {
 	StackTrace leakAction `yaml:"stack_trace"`
 }
 
-// leakAction is count, mask or block.
+// leakAction is count, mask, block or off.
 type leakAction string
 
 const (
 	leakCount leakAction = "count"
 	leakMask  leakAction = "mask"
 	leakBlock leakAction = "block"
+	leakOff   leakAction = "off"
 )
 
 // LeakActions are the values of each kind of leaks.
-func LeakActions() []string { return []string{string(leakCount), string(leakMask), string(leakBlock)} }
+func LeakActions() []string {
+	return []string{string(leakCount), string(leakMask), string(leakBlock), string(leakOff)}
+}
 
 // LeakKinds are the keys of leaks.
 func LeakKinds() []string { return leakNames[:] }
 
 // Build makes the handler. A nil p makes none.
 func (p *Leaks) Build(env Env) (Func, error) {
-	if p == nil || *p == (Leaks{}) {
+	if p == nil {
 		return nil, nil
 	}
-	l := &leaks{kinds: [leakKinds]leakAction{p.EGN, p.IBAN, p.Card, p.StackTrace}}
+	l, looks := &leaks{kinds: [leakKinds]leakAction{p.EGN, p.IBAN, p.Card, p.StackTrace}}, false
 	for k, action := range l.kinds {
-		switch action {
-		case "":
+		if action == leakOff {
+			l.kinds[k], action = "", ""
+		}
+		if action == "" {
 			continue
+		}
+		looks = true
+		switch action {
 		case leakCount:
 		case leakMask:
 			l.changes = true
@@ -57,6 +65,9 @@ func (p *Leaks) Build(env Env) (Func, error) {
 			return nil, errors.New(leakNames[k] + ": not one of " + strings.Join(LeakActions(), ", "))
 		}
 		l.counters[k] = env.Engines.leaked.WithLabelValues(env.Service, leakNames[k], string(action))
+	}
+	if !looks {
+		return nil, nil
 	}
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { l.serve(w, r, next) })

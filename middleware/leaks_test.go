@@ -173,6 +173,16 @@ func TestLeaks(t *testing.T) {
 	}
 }
 
+// TestLeaksOff: nothing is looked at where nothing is looked for.
+func TestLeaksOff(t *testing.T) {
+	t.Parallel()
+	for _, p := range []*Leaks{nil, {}, {EGN: "off"}, {EGN: "off", StackTrace: "off"}} {
+		if f, err := p.Build(testEnv(t)); f != nil || err != nil {
+			t.Errorf("%+v: %v", p, err)
+		}
+	}
+}
+
 // TestLeaksLate: what is found after the response has begun breaks it off.
 func TestLeaksLate(t *testing.T) {
 	t.Parallel()
