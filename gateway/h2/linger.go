@@ -57,6 +57,9 @@ func (b *watched) linger(w http.ResponseWriter, r *http.Request) {
 		return
 	default:
 	}
+	if w.Header().Get("Content-Length") == "" {
+		return // its end is that of the stream, and perhaps trailers are waited for
+	}
 	rc := http.NewResponseController(w)
 	if rc.SetReadDeadline(time.Now().Add(lingerTime)) != nil || rc.Flush() != nil {
 		return
