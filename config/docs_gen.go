@@ -5,6 +5,7 @@ package config
 // fieldDocs holds the comment of each setting.
 var fieldDocs = map[string]string{
 	"addresses.Source.AllowEmpty":               "Takes a list without entries for what it says; otherwise it is an error, for a truncated list must not open everything.",
+	"addresses.Source.CA":                       "A PEM file with the only authorities that prove the server of an https url, read anew for each attempt; default: those of the system.",
 	"addresses.Source.Column":                   "Which column of a table (CSV with commas, semicolons or tabs) holds the entries, from 1; its first line may be a heading. Default: the list is no table.",
 	"addresses.Source.Every":                    "How often the list is fetched, spread by a tenth so that many nodes don't ask at once; default: 1h.",
 	"addresses.Source.File":                     "The list: one address, network or range (192.0.2.10-192.0.2.20) on a line; # and ; begin comments. One line that can't be read, and the former list stays in force. A change acts within a second, without a reload; a copy of the last good list is kept in the state folder.",
