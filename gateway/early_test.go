@@ -1,6 +1,10 @@
 package gateway
 
 import (
+	"bytes"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 
 	"golang.org/x/net/http2"
@@ -71,5 +75,34 @@ func TestH2LateFrames(t *testing.T) {
 	}
 	if code, again := c.resets[id]; again {
 		t.Errorf("the stream was reset again, with %v", code)
+	}
+}
+
+// TestEarlyAnswer: who uploads more than may be reads the answer, over every
+// protocol, whether the length was announced or not.
+func TestEarlyAnswer(t *testing.T) {
+	n, _ := newTarget(t, "max_header: 8KiB")
+	big := make([]byte, 12<<20) // more than the default of max_body, and than any window
+	for _, p := range protocols {
+		for _, announced := range []bool{true, false} {
+			var body io.Reader = bytes.NewReader(big)
+			if !announced {
+				body = io.MultiReader(body)
+			}
+			r, err := http.NewRequest("POST", "https://open.example/x", body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := n.dial(p, "open.example", nil).Do(r)
+			if err != nil {
+				t.Errorf("%s, announced %v: %v", p, announced, err)
+				continue
+			}
+			b, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode != 413 || err != nil || !strings.Contains(string(b), "body_too_large") {
+				t.Errorf("%s, announced %v: %d %v %s", p, announced, resp.StatusCode, err, b)
+			}
+		}
 	}
 }
