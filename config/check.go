@@ -344,7 +344,7 @@ func (t *tree) buildOrganization(key string, n *yaml.Node) {
 	}
 	t.checkUse(n, fmt.Sprintf("organization %q", key), levelOrganization)
 	t.config.Trust[key] = o.Organization
-	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit, Quota: o.Quota, Contact: o.Contact, RequirePQ: o.RequirePQ}
+	t.config.Callers[key] = middleware.Caller{Key: key, Name: o.Name, RateLimit: o.RateLimit, Quota: o.Quota, Concurrency: o.Concurrency, Contact: o.Contact, RequirePQ: o.RequirePQ}
 }
 
 // checkRevocation reads the lists of files, so that one that could not be used is
@@ -623,7 +623,8 @@ func (t *tree) checkAccess(n *yaml.Node, where string, s *Service, merged *yaml.
 	}
 	if s.Policy.MTLS == certs.MTLSOff {
 		_, r := get(merged, "rate_limit")
-		for _, one := range oneOrMoreOf(r) {
+		_, c := get(merged, "concurrency")
+		for _, one := range slices.Concat(oneOrMoreOf(r), oneOrMoreOf(c)) {
 			if _, per := get(one, "per"); per != nil && per.Value == "organization" {
 				t.warn(per, "%s asks for no certificate, so a limit per organization counts addresses", where)
 			}

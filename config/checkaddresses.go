@@ -50,6 +50,13 @@ func (t *tree) checkAddressSets() {
 		case strings.HasPrefix(s.URL, "http://"):
 			t.warn(url, "address set %q is fetched without TLS, so whoever is on the way can change it", k.Value)
 		}
+		if s.CA != "" {
+			_, ca := get(n, "ca")
+			if t.file1(ca, &s.CA); s.CheckCA() != nil && !t.noted(ca) {
+				t.bad(ca, "", "address set %q: %v", k.Value, s.CheckCA())
+			}
+			t.config.AddressSets[k.Value] = s
+		}
 		if s.File != "" {
 			_, file := get(n, "file")
 			s.File = t.abs(s.File)

@@ -13,6 +13,8 @@ import (
 const (
 	mostLimits   = 6
 	mostCeilings = 2
+
+	mostConcurrent = 1_000_000
 )
 
 // checkUse checks everything that bounds how much is used.
@@ -23,6 +25,9 @@ func (t *tree) checkUse(n *yaml.Node, where string, at level) {
 	if _, v := get(n, "quota"); v != nil {
 		t.checkQuota(v, where, at)
 	}
+	if _, v := get(n, "concurrency"); v != nil {
+		t.checkConcurrency(v, where, at)
+	}
 	if _, v := get(n, "bandwidth"); v != nil && v.Kind == yaml.MappingNode {
 		_, per := get(v, "per")
 		t.oneOf(per, "bandwidth.per", middleware.BandwidthPers()...)
@@ -30,6 +35,8 @@ func (t *tree) checkUse(n *yaml.Node, where string, at level) {
 		if _, up := get(v, "up"); down == nil && up == nil {
 			t.problem(v, "bandwidth of %s bounds neither down nor up; it is always written whole", where)
 		}
+		_, mode := get(v, "mode")
+		t.oneOf(mode, "bandwidth.mode", middleware.LimitModes()...)
 		if per == nil {
 			t.problem(v, "bandwidth of %s does not say per whom; write per: %s", where, orList(middleware.BandwidthPers()))
 		}
@@ -102,6 +109,56 @@ func (t *tree) checkRateLimits(n *yaml.Node, where string, at level) {
 	}
 	if chosen != nil && !others {
 		t.warn(chosen, "%s counts by what clients choose to send, and by nothing else; add a limit per client_ip, organization or service", where)
+	}
+}
+
+// checkConcurrency checks bounds on concurrency: a number, a mapping, or a list.
+func (t *tree) checkConcurrency(n *yaml.Node, where string, at level) {
+	all, most := oneOrMoreOf(n), mostLimits
+	if at == levelOrganization {
+		most = mostCeilings
+	}
+	if len(all) == 0 {
+		t.problem(n, "concurrency of %s is empty", where)
+	}
+	if len(all) > most {
+		t.problem(all[most], "concurrency of %s: at most %d bounds can hold at once", where, most)
+		return
+	}
+	chosen, others := (*yaml.Node)(nil), false
+	for _, one := range all {
+		if one.Kind == yaml.ScalarNode {
+			t.checkInteger(one, "concurrency", 1, mostConcurrent)
+			others = true
+		}
+		if one.Kind != yaml.MappingNode {
+			continue
+		}
+		if _, v := get(one, "max"); v == nil {
+			t.problem(one, "concurrency of %s has no max; it is always written whole", where)
+		}
+		t.checkRange(one, "max", 1, mostConcurrent)
+		_, mode := get(one, "mode")
+		t.oneOf(mode, "concurrency.mode", middleware.LimitModes()...)
+		_, per := get(one, "per")
+		switch ok, err := false, error(nil); {
+		case per == nil || per.Kind != yaml.ScalarNode:
+			others = true
+		case at == levelOrganization:
+			t.ownOnly(per, where)
+		default:
+			if ok, err = middleware.CheckPer(per.Value); err != nil {
+				t.bad(per, "", "concurrency.per: %v", err)
+			} else if ok {
+				chosen = per
+			} else {
+				t.oneOf(per, "concurrency.per", append(middleware.Pers(), "header:NAME", "json:/POINTER")...)
+				others = true
+			}
+		}
+	}
+	if chosen != nil && !others {
+		t.warn(chosen, "%s counts by what clients choose to send, and by nothing else; add a bound for the service, or per client_ip or organization", where)
 	}
 }
 

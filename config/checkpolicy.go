@@ -73,7 +73,6 @@ func (t *tree) checkPolicy(n *yaml.Node, where string, at level) {
 	t.checkTime(n, "timeout", time.Millisecond, 24*time.Hour)
 	t.checkTime(n, "connect_timeout", time.Millisecond, time.Hour)
 	t.checkUse(n, where, at)
-	t.checkRange(n, "concurrency", 1, 1_000_000)
 	t.checkRange(n, "max_connections", 1, 100_000)
 	if _, v := get(n, "waf"); v != nil {
 		_, mode := get(v, "mode")

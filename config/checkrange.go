@@ -13,6 +13,11 @@ import (
 // checkRange holds a whole number between bounds.
 func (t *tree) checkRange(n *yaml.Node, key string, least, most int) {
 	_, v := get(n, key)
+	t.checkInteger(v, key, least, most)
+}
+
+// checkInteger holds a number between bounds; key is its name.
+func (t *tree) checkInteger(v *yaml.Node, key string, least, most int) {
 	if v == nil || v.Kind != yaml.ScalarNode || v.Tag == "!!null" || isQuoted(v) {
 		return
 	}

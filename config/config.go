@@ -75,6 +75,8 @@ type Organization struct {
 	RateLimit middleware.RateLimits `yaml:"rate_limit"`
 	// Quota bounds how many requests the organization may send to all services in a calendar day and month.
 	Quota *middleware.Quota `yaml:"quota"`
+	// Concurrency bounds how many requests of the organization may be under way at once, over all services.
+	Concurrency middleware.Concurrencies `yaml:"concurrency"`
 	// RequirePQ refuses requests of the organization over connections without a post-quantum key exchange (a hybrid with ML-KEM) at every service, with 403 pq_required; default: false.
 	RequirePQ bool `yaml:"require_pq"`
 	// Contact is whom to call when the organization's traffic is refused: a mail address or telephone number.

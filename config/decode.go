@@ -118,7 +118,7 @@ func (l *loader) decode(n *yaml.Node, v reflect.Value, where string) {
 	case t.Kind() == reflect.Map:
 		l.decodeMap(n, v, where)
 	case t.Kind() == reflect.Slice:
-		if n.Kind == yaml.MappingNode && t.Implements(oneOrMany) {
+		if t.Implements(oneOrMany) && (n.Kind == yaml.MappingNode || n.Kind == yaml.ScalarNode && shortForm(t.Elem()) != nil) {
 			v.Set(reflect.MakeSlice(t, 1, 1))
 			l.decode(n, v.Index(0), where)
 			return

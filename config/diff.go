@@ -109,7 +109,7 @@ func (d *differ) compare(path string, old, new map[string]any, rules map[string]
 			weaker := ""
 			if r := rules[k]; r != nil {
 				weaker = r(o[k], n[k])
-			} else if r := rules[first+"."+k[strings.LastIndexByte(k, '.')+1:]]; r != nil && first == "rate_limit" { // of several
+			} else if r := rules[first+"."+k[strings.LastIndexByte(k, '.')+1:]]; r != nil && (first == "rate_limit" || first == "concurrency") { // of several
 				weaker = r(o[k], n[k])
 			} else if r := rules[first]; r != nil && first != k {
 				weaker = r(o[k], n[k])
@@ -119,25 +119,57 @@ func (d *differ) compare(path string, old, new map[string]any, rules map[string]
 	}
 }
 
-// sameLimits writes rate_limit in the same form on both sides. One limit stands
-// for itself and several under their names; where one side has one and the
-// other several, that one is put under its name.
+// sameLimits writes rate_limit and concurrency in the same form on both sides.
+// One limit stands for itself and several under their names; where the sides
+// differ in that, one that stands for itself is put under its name.
 func sameLimits(old, new map[string]any) (map[string]any, map[string]any) {
-	a, b := object(old, "rate_limit"), object(new, "rate_limit")
-	if a == nil || b == nil || (a["rate"] == nil) == (b["rate"] == nil) {
-		return old, new
-	}
-	named := func(m map[string]any) map[string]any {
-		l := object(m, "rate_limit")
-		if l["rate"] == nil {
-			return m
+	for _, key := range []string{"rate_limit", "concurrency"} {
+		a, b := old[key], new[key]
+		if a == nil || b == nil || limitForm(a) == limitForm(b) {
+			continue
 		}
-		name := cmp.Or(written(l["name"]), written(l["per"]), "ceiling")
-		m = maps.Clone(m)
-		m["rate_limit"] = map[string]any{name: l}
-		return m
+		old, new = namedLimit(old, key), namedLimit(new, key)
 	}
-	return named(old), named(new)
+	return old, new
+}
+
+// limitForm tells a number, one limit and several apart.
+func limitForm(v any) int {
+	m, ok := v.(map[string]any)
+	switch {
+	case !ok:
+		return 0
+	case isLimit(m):
+		return 1
+	}
+	return 2
+}
+
+// isLimit reports whether m is a limit, and not several under their names.
+func isLimit(m map[string]any) bool {
+	for _, key := range []string{"rate", "max"} {
+		if v, ok := m[key]; ok {
+			_, inner := v.(map[string]any)
+			return !inner
+		}
+	}
+	return false
+}
+
+// namedLimit puts a limit that stands for itself under its name.
+func namedLimit(m map[string]any, key string) map[string]any {
+	name := "service"
+	switch l, ok := m[key].(map[string]any); {
+	case ok && !isLimit(l):
+		return m
+	case ok && key == "rate_limit":
+		name = cmp.Or(written(l["name"]), written(l["per"]), "ceiling")
+	case ok:
+		name = cmp.Or(written(l["per"]), name)
+	}
+	m = maps.Clone(m)
+	m[key] = map[string]any{name: m[key]}
+	return m
 }
 
 func (d *differ) global() {

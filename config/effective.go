@@ -24,7 +24,7 @@ func (c *Config) Effective() map[string]any {
 	out := e.object(reflect.ValueOf(file))
 	organizations := map[string]any{}
 	for key, o := range c.Trust {
-		organizations[key] = e.object(reflect.ValueOf(Organization{Organization: o, RateLimit: c.Callers[key].RateLimit, Quota: c.Callers[key].Quota}))
+		organizations[key] = e.object(reflect.ValueOf(Organization{Organization: o, RateLimit: c.Callers[key].RateLimit, Quota: c.Callers[key].Quota, Concurrency: c.Callers[key].Concurrency, RequirePQ: c.Callers[key].RequirePQ}))
 	}
 	out["organizations"] = organizations
 	services := map[string]any{}
@@ -65,8 +65,8 @@ func (e encoder) value(v reflect.Value) any {
 		return string(x)
 	case unit.Prefix:
 		return x.String()
-	case middleware.RateLimits:
-		return e.rateLimits(v)
+	case namedList:
+		return e.limits(v, x)
 	case fmt.Stringer:
 		if reflect.PointerTo(v.Type()).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
 			return x.String()
@@ -103,14 +103,17 @@ func (e encoder) value(v reflect.Value) any {
 	return v.Int()
 }
 
-// rateLimits writes one limit as itself, and several under their names: so a
+// namedList is a list whose elements have names.
+type namedList interface{ Names() ([]string, error) }
+
+// limits writes one limit as itself, and several under their names: so a
 // comparison sees which of them changed.
-func (e encoder) rateLimits(v reflect.Value) any {
+func (e encoder) limits(v reflect.Value, l namedList) any {
 	if v.Len() == 1 {
 		return e.value(v.Index(0))
 	}
 	out := map[string]any{}
-	names, _ := v.Interface().(middleware.RateLimits).Names()
+	names, _ := l.Names()
 	for i, name := range names {
 		out[name] = e.value(v.Index(i))
 	}

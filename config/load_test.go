@@ -86,7 +86,7 @@ func TestExample(t *testing.T) {
 		byName[s.Name] = s
 	}
 	reg := byName["registries"]
-	if reg.Policy.MTLS != certs.MTLSRequired || len(reg.Routes) != 2 || reg.Policy.Concurrency != 200 || reg.Policy.Audit != "full" {
+	if reg.Policy.MTLS != certs.MTLSRequired || len(reg.Routes) != 2 || reg.Policy.Concurrency[0].Max != 200 || reg.Policy.Audit != "full" {
 		t.Errorf("registries: %+v", reg)
 	}
 	bulk := reg.Routes[1]
@@ -186,8 +186,8 @@ func TestReloadIsolatesFiles(t *testing.T) {
 	for _, s := range second.Services {
 		switch s.Name {
 		case "registries":
-			if s.Policy.Concurrency != 200 {
-				t.Errorf("concurrency %d, want the last good 200", s.Policy.Concurrency)
+			if s.Policy.Concurrency[0].Max != 200 {
+				t.Errorf("concurrency %d, want the last good 200", s.Policy.Concurrency[0].Max)
 			}
 		case "open-data":
 			if got := s.Routes[1].Policy.RateLimit[0].Rate.Count; got != 7 {

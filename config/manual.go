@@ -25,7 +25,7 @@ func Manual() string {
 var titles = map[string]string{
 	"config.Listen": "A listener", "certs.TLS": "`tls`", "certs.KeyPair": "A certificate and its key", "certs.ACME": "`tls.acme`", "certs.ACMEDNS": "`tls.acme.dns`", "certs.RFC2136": "`tls.acme.dns.rfc2136`", "config.Limits": "`limits`", "addresses.Source": "A set of `address_sets`", "config.Admin": "`admin`", "config.AdminTLS": "`admin.tls`",
 	"config.Log": "`audit_log`", "middleware.RequestLog": "`access_log` and `security_log`", "tracing.Settings": "`tracing`", "certs.ClientTLS": "`tls` of a receiver", "config.Delegation": "A delegation", "config.Policy": "Settings of every level", "config.Organization": "An organization",
-	"config.ServiceEntry": "A service", "config.RouteEntry": "A route", "certs.SubjectMatch": "`subject`", "certs.EAB": "`tls.acme.eab`", "certs.QC": "`qc`", "certs.CRL": "`crl`", "certs.OCSP": "`ocsp`", "certs.Revocation": "`revocation`", "middleware.RateLimit": "`rate_limit`", "middleware.Quota": "`quota`", "middleware.SLO": "`slo`", "middleware.Cost": "`costs`", "middleware.CostMatch": "`match` of a cost", "middleware.Bandwidth": "`bandwidth`",
+	"config.ServiceEntry": "A service", "config.RouteEntry": "A route", "certs.SubjectMatch": "`subject`", "certs.EAB": "`tls.acme.eab`", "certs.QC": "`qc`", "certs.CRL": "`crl`", "certs.OCSP": "`ocsp`", "certs.Revocation": "`revocation`", "middleware.RateLimit": "`rate_limit`", "middleware.Quota": "`quota`", "middleware.SLO": "`slo`", "middleware.Cost": "`costs`", "middleware.CostMatch": "`match` of a cost", "middleware.Bandwidth": "`bandwidth`", "middleware.Concurrency": "`concurrency`",
 	"middleware.CORS": "`cors`", "middleware.WAF": "`waf`", "middleware.Scan": "`scan`", "middleware.Leaks": "`leaks`", "middleware.Files": "`files`", "middleware.Exclusion": "`exclude` of `waf`", "middleware.Headers": "`headers`", "middleware.HeaderChange": "A change of headers", "proxy.Retries": "`retries`",
 	"proxy.Health": "`health`", "proxy.Ejection": "`ejection`", "proxy.UpstreamTLS": "`upstream_tls`", "config.Match": "`match`", "config.Redirect": "`redirect` of a route", "config.Rewrite": "`rewrite`",
 }
@@ -100,7 +100,11 @@ func kindName(t reflect.Type) string {
 		return "mapping of names to " + kindName(t.Elem())
 	case reflect.Slice:
 		if t.Implements(oneOrMany) {
-			return kindName(t.Elem()) + ", or a list of them"
+			kind := kindName(t.Elem())
+			if f := shortForm(t.Elem()); f != nil {
+				kind = kindName(f.typ) + ", " + kind
+			}
+			return kind + ", or a list of them"
 		}
 		return "list of " + kindName(t.Elem())
 	case reflect.Bool:

@@ -30,7 +30,7 @@ var enums = map[string][]string{
 var fieldEnums = map[string][]string{
 	"config.Log.Format": {"json"}, "middleware.RequestLog.Format": {middleware.FormatJSON, middleware.FormatECS, middleware.FormatOCSF, middleware.FormatCEF}, "middleware.RequestLog.Addresses": {middleware.AddressesTruncated, middleware.AddressesFull},
 	"middleware.WAF.Mode": {"block", "detect", "off"}, "middleware.WAF.Screen": {"auto", "off"}, "middleware.WAF.Cyrillic": {"auto", "off"}, "middleware.WAF.App": {"ckan", "geonetwork", "mapserver", "regix", Off}, "middleware.WAF.Responses": {"off", "detect", "block"}, "middleware.Leaks.EGN": middleware.LeakActions(), "middleware.Leaks.IBAN": middleware.LeakActions(), "middleware.Leaks.Card": middleware.LeakActions(), "middleware.Leaks.StackTrace": middleware.LeakActions(), "middleware.Scan.OnScannerFailure": middleware.ScanFailureWords(), "middleware.WAF.BodyOverLimit": middleware.OverLimitWords(), "middleware.Cache.Mode": {"public", "off"}, "certs.Revocation.Mode": {"require", "grace", "observe"}, "certs.QC.Type": {"esign", "eseal", "web"},
-	"middleware.SLO.Profile": middleware.SLOProfiles(), "middleware.Quota.Per": middleware.QuotaPers(), "middleware.Bandwidth.Per": middleware.BandwidthPers(), "middleware.RateLimit.Mode": middleware.LimitModes(), "middleware.Quota.Mode": middleware.LimitModes(),
+	"middleware.SLO.Profile": middleware.SLOProfiles(), "middleware.Quota.Per": middleware.QuotaPers(), "middleware.Bandwidth.Per": middleware.BandwidthPers(), "middleware.RateLimit.Mode": middleware.LimitModes(), "middleware.Quota.Mode": middleware.LimitModes(), "middleware.Concurrency.Mode": middleware.LimitModes(), "middleware.Bandwidth.Mode": middleware.LimitModes(),
 	"certs.Organization.EKU": {"client", "any"}, "certs.TLS.Profile": certs.Profiles(),
 }
 
@@ -137,7 +137,7 @@ func structSchema(t reflect.Type, defs map[string]any) map[string]any {
 		if e := fieldEnums[f.owner.String()+"."+f.field]; e != nil {
 			s = map[string]any{"enum": e}
 		}
-		if f.owner == reflect.TypeFor[middleware.RateLimit]() && f.field == "Per" {
+		if f.field == "Per" && (f.owner == reflect.TypeFor[middleware.RateLimit]() || f.owner == reflect.TypeFor[middleware.Concurrency]()) {
 			s = map[string]any{"anyOf": []any{map[string]any{"enum": middleware.Pers()}, map[string]any{"type": "string", "pattern": middleware.PerPattern}}}
 		}
 		if maySwitch(f) && shortForm(structOf(f.typ)) == nil {

@@ -179,7 +179,7 @@ var policyKeys = func() map[string]bool {
 
 // wholeKeys are those of limits: a rate of one level with a per of another would
 // be a limit that nobody wrote.
-var wholeKeys = map[string]bool{"rate_limit": true, "quota": true, "bandwidth": true, "slo": true}
+var wholeKeys = map[string]bool{"rate_limit": true, "quota": true, "bandwidth": true, "concurrency": true, "slo": true}
 
 // merge puts upper over lower: mappings key by key, one level deep; lists and
 // scalars replace; limits are always written whole. The nodes of the result

@@ -243,6 +243,10 @@ var organizationRules = map[string]rule{
 	"quota.day":        raised("the quota is raised", unbounded),
 	"quota.month":      raised("the quota is raised", unbounded),
 	"quota.mode":       detected,
+	"concurrency":      raised("the ceiling is raised", unbounded),
+	"concurrency.max":  raised("the ceiling is raised", unbounded),
+	"concurrency.mode": detected,
+	"require_pq":       gone("connections without a post-quantum key exchange are let in"),
 	"valid_until": func(old, new any) string {
 		if new == nil || old != nil && fmt.Sprint(new) > fmt.Sprint(old) {
 			return "the agreement lasts longer"
@@ -334,24 +338,29 @@ func policyRules(was, is map[string]any) map[string]rule {
 		"bandwidth.down":   raised("the limit is raised", unbounded),
 		"bandwidth.up":     raised("the limit is raised", unbounded),
 		"bandwidth.per":    otherwise,
+		"bandwidth.mode":   detected,
 		"costs": func(old, _ any) string {
 			if old != nil {
 				return "requests may count less"
 			}
 			return ""
 		},
-		"concurrency":   raised("the limit is raised", unbounded),
-		"max_body":      raised("the limit is raised", 0),
-		"timeout":       raised("the limit is raised", 0),
-		"waf.mode":      lowered("inspection is lowered", "block", "detect"),
-		"waf.responses": lowered("responses are no longer inspected as before", "block", "detect"),
-		"waf.paranoia":  falls("inspection is lowered", 1),
-		"waf.threshold": raised("inspection is lowered", 5),
-		"waf.exclude":   added("rules are left out"),
-		"waf.accept":    added("dangerous XML is let through"),
-		"waf.app":       because("inspection takes another application's requests for granted"),
-		"waf.tables":    added("SQL may read more tables"),
-		"waf.cyrillic":  because("escapes are read differently by inspection"),
+		"concurrency":      raised("the limit is raised", unbounded),
+		"concurrency.max":  raised("the limit is raised", unbounded),
+		"concurrency.per":  otherwise,
+		"concurrency.mode": detected,
+		"require_pq":       gone("connections without a post-quantum key exchange are let in"),
+		"max_body":         raised("the limit is raised", 0),
+		"timeout":          raised("the limit is raised", 0),
+		"waf.mode":         lowered("inspection is lowered", "block", "detect"),
+		"waf.responses":    lowered("responses are no longer inspected as before", "block", "detect"),
+		"waf.paranoia":     falls("inspection is lowered", 1),
+		"waf.threshold":    raised("inspection is lowered", 5),
+		"waf.exclude":      added("rules are left out"),
+		"waf.accept":       added("dangerous XML is let through"),
+		"waf.app":          because("inspection takes another application's requests for granted"),
+		"waf.tables":       added("SQL may read more tables"),
+		"waf.cyrillic":     because("escapes are read differently by inspection"),
 		"waf.body_over_limit": func(_, new any) string {
 			if new == "inspect_head" {
 				return "only the beginning of large bodies is inspected"

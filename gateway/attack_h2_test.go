@@ -32,6 +32,7 @@ type h2client struct {
 	resets map[uint32]http2.ErrCode
 	ended  map[uint32]bool
 	goaway *http2.GoAwayFrame
+	window int  // of the connection, that was given back
 	quiet  bool // reading sends nothing, for the attack writes meanwhile
 	refill bool // reading gives the connection's window back
 }
@@ -106,6 +107,10 @@ func (c *h2client) read() error {
 		c.ended[id] = true
 	case *http2.GoAwayFrame:
 		c.goaway = f
+	case *http2.WindowUpdateFrame:
+		if id == 0 {
+			c.window += int(f.Increment)
+		}
 	case *http2.SettingsFrame:
 		if !f.IsAck() && !c.quiet {
 			c.fr.WriteSettingsAck()

@@ -57,7 +57,7 @@ func alone(c *config.Config) *config.Config {
 	out := *c
 	out.Callers = map[string]middleware.Caller{}
 	for k, caller := range c.Callers {
-		caller.RateLimit, caller.Quota = nil, nil
+		caller.RateLimit, caller.Quota, caller.Concurrency = nil, nil, nil
 		out.Callers[k] = caller
 	}
 	out.Services = nil
@@ -67,7 +67,7 @@ func alone(c *config.Config) *config.Config {
 		for _, r := range s.Routes {
 			route := *r
 			route.Policy.RateLimit, route.Policy.Quota, route.Policy.Bandwidth = nil, nil, nil
-			route.Policy.Concurrency, route.Policy.Audit = 0, ""
+			route.Policy.Concurrency, route.Policy.Audit = nil, ""
 			service.Routes = append(service.Routes, &route)
 		}
 		out.Services = append(out.Services, &service)

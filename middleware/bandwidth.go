@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,6 +28,8 @@ type Bandwidth struct {
 	Up unit.Bandwidth `yaml:"up"`
 	// Per says who shares it: client_ip (IPv6 by /64), organization (anonymous callers by address), service or route.
 	Per string `yaml:"per"`
+	// Mode is enforce, or detect: nothing is held back, and each request that would have been counts as shadow_limited in the metrics and the access log; default: enforce.
+	Mode string `yaml:"mode"`
 }
 
 // BandwidthPers lists the values of per of a bandwidth.
@@ -71,6 +74,7 @@ func (b *Bandwidth) Build(env Env) (Func, error) {
 		}
 		return d
 	}
+	shadow := b.Mode == modeDetect
 	down, up := newDirection("down", b.Down), newDirection("up", b.Up)
 	most := env.WriteTimeout
 	if most <= 0 {
@@ -80,15 +84,16 @@ func (b *Bandwidth) Build(env Env) (Func, error) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			rec := RecordOf(r.Context())
 			pw := &pacedWriter{ResponseWriter: w}
+			var over atomic.Bool // in detect: something would have been held back
 			for _, d := range []*direction{down, up} {
 				if d == nil || d == up && (r.Body == nil || r.Body == http.NoBody) && r.Header["Upgrade"] == nil {
 					continue
 				}
 				one, release := d.pacerOf(rec)
 				defer release()
-				if queue := one.queue(time.Now()); queue > min(most, paceQueue) {
+				if queue := one.queue(time.Now()); queue > min(most, paceQueue) && !shadow {
 					env.Metrics.limitDecisions.WithLabelValues(d.name, "limited").Inc()
-					tellLimit(w.Header(), sfString(d.name), fmt.Sprintf(`%s;q=%d;qu="content-bytes";w=1`, sfString(d.name), d.rate), 0, ceilSeconds(queue))
+					tellLimit(w.Header(), sfString(d.name), fmt.Sprintf(`%s;q=%d;qu="content-bytes";w=1`, sfString(d.name), d.rate), 0, ceilSeconds(queue), "")
 					Deny(w, r, http.StatusServiceUnavailable, Denial{
 						By: "bandwidth", Reason: "overload", Policy: d.name, Type: quotaExceeded, RetryAfter: queue,
 						Detail:  "the bandwidth " + d.name + " is shared by too many",
@@ -97,6 +102,9 @@ func (b *Bandwidth) Build(env Env) (Func, error) {
 					return
 				}
 				p := &pace{pacer: one, rate: d.rate, most: most, ctx: r.Context(), bytes: d.bytes, waited: d.waited}
+				if shadow {
+					p.over = &over
+				}
 				if d == down {
 					pw.down = p
 					continue
@@ -105,6 +113,14 @@ func (b *Bandwidth) Build(env Env) (Func, error) {
 				if r.Body != nil && r.Body != http.NoBody {
 					r.Body = &pacedBody{ReadCloser: r.Body, pace: p} // r is Observe's copy
 				}
+			}
+			if shadow {
+				defer func() {
+					if over.Load() {
+						env.Metrics.limitDecisions.WithLabelValues(name, "shadow_limited").Inc()
+						rec.RateLimitPolicy, rec.RateLimitDecision = name, "shadow_limited"
+					}
+				}()
 			}
 			next.ServeHTTP(pw, r)
 		})

@@ -16,7 +16,7 @@ import (
 func BenchmarkChain(b *testing.B) {
 	chain := Chain{
 		Allow: unit.List{"nra"}, Methods: unit.List{"GET"}, RateLimit: RateLimits{{Rate: parsed[unit.Rate](b, "1000000000/s"), Per: "organization"}},
-		MaxBody: parsed[unit.Size](b, "10MiB"), Concurrency: 1000, Headers: &Headers{Response: HeaderChange{Set: map[string]string{"X-Frame-Options": "DENY"}}},
+		MaxBody: parsed[unit.Size](b, "10MiB"), Concurrency: Concurrencies{{Max: 1000}}, Headers: &Headers{Response: HeaderChange{Set: map[string]string{"X-Frame-Options": "DENY"}}},
 	}
 	for _, c := range []struct {
 		name  string

@@ -30,7 +30,7 @@ func buildCompress(names []string, env Env) (Func, error) {
 	if len(names) == 0 {
 		return nil, nil
 	}
-	c := &compression{busy: &env.Engines.underWay("compress\x00encoders").n}
+	c := &compression{busy: &env.Engines.encoders}
 	seen := map[string]bool{}
 	for _, n := range names {
 		coding, err := newCoding(n)
@@ -338,4 +338,17 @@ func compressible(contentType []string) bool {
 		return false
 	}
 	return strings.HasPrefix(kind, "text/") || shrinking[kind] || strings.HasSuffix(kind, "+json") || strings.HasSuffix(kind, "+xml")
+}
+
+// enter counts one more, unless there are as many as may be.
+func enter(n *atomic.Int64, most int64) bool {
+	for {
+		now := n.Load()
+		if now >= most {
+			return false
+		}
+		if n.CompareAndSwap(now, now+1) {
+			return true
+		}
+	}
 }

@@ -52,8 +52,10 @@ type Engines struct {
 	quotas string // file of what is used of them; "" for none
 	hash   hasher // of what limits count by and must not be kept
 
+	crowds   crowds       // requests under way
+	encoders atomic.Int64 // of compress, in use
+
 	mu       sync.Mutex
-	places   map[string]*crowd    // requests under way, by name of the bound
 	bands    map[string]*pacers   // by bandwidth and direction
 	refusals map[string]*refusals // by organization
 }
@@ -73,7 +75,7 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 		leaked: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vazel_leaks_total", Help: "Personal numbers, account and card numbers and stack traces found in responses, and what became of them.",
 		}, []string{"service", "kind", "action"}),
-		places: map[string]*crowd{}, bands: map[string]*pacers{}, refusals: map[string]*refusals{},
+		crowds: crowds{byName: map[string]*crowd{}}, bands: map[string]*pacers{}, refusals: map[string]*refusals{},
 		log: o.Log.Named("limits"),
 	}
 	e.Spool, e.scans = newSpool(e.Buffers, o.Registerer), newScanMetrics(o.Registerer)
@@ -86,7 +88,7 @@ func NewEngines(o EnginesOptions) (*Engines, error) {
 	}
 	e.inspection = newInspectionBudget(e.Limits, &e.hash, o.Registerer)
 	e.lent = newStoreMetrics(e.Limits, o.Registerer)
-	o.Registerer.MustRegister(NewLimitCollector(e.Limits, e.crowded), e.cached, e.leaked)
+	o.Registerer.MustRegister(NewLimitCollector(e.Limits, e.crowds.usages), e.cached, e.leaked)
 	for _, g := range []struct {
 		name, help string
 		value      func(cache.Stats) float64
@@ -111,47 +113,10 @@ func (e *Engines) cacheResults(route string) map[string]prometheus.Counter {
 	return m
 }
 
-// crowd is the requests under way that one bound on concurrency counts.
-type crowd struct {
-	n    atomic.Int64
-	most atomic.Int64 // in the newest configuration
-}
-
-// underWay counts the requests of a bound, whatever configuration they began
-// with.
-func (e *Engines) underWay(name string) *crowd {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	c := e.places[name]
-	if c == nil {
-		c = &crowd{}
-		e.places[name] = c
-	}
-	return c
-}
-
-// crowded is how full each bound on concurrency is that has requests under way,
-// from 0 to 1.
-func (e *Engines) crowded() map[string]float64 {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	full := map[string]float64{}
-	for name, c := range e.places {
-		if n, most := c.n.Load(), c.most.Load(); n > 0 && most > 0 && len(full) < maxSeries {
-			full[name] = min(1, float64(n)/float64(most))
-		}
-	}
-	return full
-}
-
 // LimitsInUse is how much of each limit somebody has in use: rate limits, quotas
 // and bounds on concurrency.
 func (e *Engines) LimitsInUse() []limit.Usage {
-	all := e.Limits.Usages()
-	for name, ratio := range e.crowded() {
-		all = append(all, limit.Usage{Policy: name, Name: everybody, Ratio: ratio})
-	}
-	return all
+	return append(e.Limits.Usages(), e.crowds.usages()...)
 }
 
 // Inspection bounds the CPU time that inspection may use; 0 is the default.

@@ -171,19 +171,29 @@ func ceilingsOf(key string, c Caller, env Env) (l []*limiter, err error) {
 }
 
 // Ceilings are the limits that organizations have over all services.
-type Ceilings map[string][]*limiter
+type Ceilings struct {
+	rates  map[string][]*limiter // and quotas
+	bounds map[string][]*bound   // on concurrency
+}
 
 // NewCeilings makes those of env.Callers. All routes of a configuration share
 // them.
-func NewCeilings(env Env) (Ceilings, error) {
-	cs := Ceilings{}
+func NewCeilings(env Env) (*Ceilings, error) {
+	cs := &Ceilings{rates: map[string][]*limiter{}, bounds: map[string][]*bound{}}
 	for key, c := range env.Callers {
 		l, err := ceilingsOf(key, c, env)
 		if err != nil {
 			return nil, fmt.Errorf("organization %q: %w", key, err)
 		}
 		if len(l) > 0 {
-			cs[key] = l
+			cs.rates[key] = l
+		}
+		bounds, err := newBounds(key+":"+ceiling, c.Concurrency.perOrganization(), env)
+		if err != nil {
+			return nil, fmt.Errorf("organization %q: %w", key, err)
+		}
+		if len(bounds) > 0 {
+			cs.bounds[key] = bounds
 		}
 	}
 	return cs, nil

@@ -83,21 +83,27 @@ func (h *hasher) hash(value string) (sum [16]byte) {
 // keyOf is what one limit of a plan counts a request by. What is missing, or said
 // twice, falls to the client's address.
 func (s *slot) keyOf(r *http.Request, rec *Record, h *hasher, body *peekedBody) limit.Key {
-	value := ""
-	switch s.by {
-	case byFixed:
+	if s.by == byFixed {
 		return s.key
-	case byHeader:
-		if v := r.Header[s.l.header]; len(v) == 1 {
-			value = v[0]
-		}
-	case byJSON:
-		value = body.find(s.l.pointer)
 	}
-	if value != "" {
+	if value := sentValue(r, s.l.header, s.l.pointer, body); value != "" {
 		return s.l.policy.Hashed(h.hash(value))
 	}
 	return s.l.policy.Network(rec.Client)
+}
+
+// sentValue is what a client sent for a limit that counts by a header field or by
+// a place in the body; "" where it is missing, and for other limits.
+func sentValue(r *http.Request, header string, pointer []string, body *peekedBody) string {
+	switch {
+	case header != "":
+		if v := r.Header[header]; len(v) == 1 {
+			return v[0]
+		}
+	case pointer != nil:
+		return body.find(pointer)
+	}
+	return ""
 }
 
 // maxJSON is the largest body in which a key is looked for.

@@ -10,14 +10,14 @@ import (
 // of it costs a request anything, and no series outlives its use.
 type limitCollector struct {
 	store                     *limit.Store
-	crowds                    func() map[string]float64
+	crowds                    func() []limit.Usage
 	keys, evictions, capacity *prometheus.Desc
 	used                      *prometheus.Desc
 }
 
 // NewLimitCollector describes the rate limits and quotas of a store to Prometheus,
 // and how full the bounds on concurrency are.
-func NewLimitCollector(s *limit.Store, crowds func() map[string]float64) prometheus.Collector {
+func NewLimitCollector(s *limit.Store, crowds func() []limit.Usage) prometheus.Collector {
 	return &limitCollector{
 		store:     s,
 		crowds:    crowds,
@@ -52,7 +52,7 @@ func (c *limitCollector) Collect(ch chan<- prometheus.Metric) {
 		}
 		ch <- prometheus.MustNewConstMetric(c.used, prometheus.GaugeValue, u.Ratio, u.Policy, u.Name)
 	}
-	for name, ratio := range c.crowds() {
-		ch <- prometheus.MustNewConstMetric(c.used, prometheus.GaugeValue, ratio, name, everybody)
+	for _, u := range c.crowds() {
+		ch <- prometheus.MustNewConstMetric(c.used, prometheus.GaugeValue, u.Ratio, u.Policy, u.Name)
 	}
 }

@@ -137,12 +137,14 @@ func (p *plan) appendLeft(b []byte, uses []limit.Use, i int) []byte {
 }
 
 // tellLimit adds one more limit to RateLimit-Policy and RateLimit: a bound that is
-// not counted by the second. The policy is an item as it stands in the field.
-func tellLimit(h http.Header, name, policy string, left, reset int64) {
+// not counted by the second. The policy is an item as it stands in the field, and pk
+// its partition key.
+func tellLimit(h http.Header, name, policy string, left, reset int64, pk string) {
 	item := name + ";r=" + strconv.FormatInt(max(left, 0), 10)
 	if reset > 0 {
 		item += ";t=" + strconv.FormatInt(reset, 10)
 	}
+	item += pk
 	for _, f := range [2][2]string{{"Ratelimit-Policy", policy}, {"Ratelimit", item}} {
 		if v := h[f[0]]; len(v) == 1 {
 			f[1] = v[0] + ", " + f[1]

@@ -41,8 +41,8 @@ type Chain struct {
 	Costs []Cost `yaml:"costs"`
 	// Bandwidth slows responses and uploads down to a rate.
 	Bandwidth *Bandwidth `yaml:"bandwidth"`
-	// Concurrency is how many requests of this service or route may be under way at once; more get 503. Default: no bound.
-	Concurrency int `yaml:"concurrency"`
+	// Concurrency bounds how many requests may be under way at once; more get 503. A number stands for the service or route as a whole; a mapping, or a list, bounds each organization, address or what a client sends. Default: no bound.
+	Concurrency Concurrencies `yaml:"concurrency"`
 	// Priority says who is refused first while the process is overloaded: low before normal before high, and within normal anonymous callers before organizations; default: normal.
 	Priority string `yaml:"priority"`
 	// MaxBody is the largest request body; more gets 413. Default: 10MiB.
@@ -84,12 +84,13 @@ type Chain struct {
 
 // Caller is an organization as the policies see it.
 type Caller struct {
-	Key       string     // configured key
-	Name      string     // for people
-	RateLimit RateLimits // its own ceilings over all services
-	Quota     *Quota     // likewise
-	Contact   string     // whom to call, for operators
-	RequirePQ bool       // whatever the service asks for
+	Key         string        // configured key
+	Name        string        // for people
+	RateLimit   RateLimits    // its own ceilings over all services
+	Quota       *Quota        // likewise
+	Concurrency Concurrencies // likewise
+	Contact     string        // whom to call, for operators
+	RequirePQ   bool          // whatever the service asks for
 }
 
 // Env is what the process lends to the policies of one route.
@@ -101,7 +102,7 @@ type Env struct {
 	BandwidthScope   string            // likewise of the bandwidth
 	ConcurrencyScope string            // service or route that the bound on concurrency was written for
 	Callers          map[string]Caller // every configured organization
-	Ceilings         Ceilings          // of these; nil has each Build make its own
+	Ceilings         *Ceilings         // of these; nil has each Build make its own
 	Limits           *LimitList        // where organizations' limits are noted; nil where nobody is identified
 	WriteTimeout     time.Duration     // limits.write_timeout
 	Log              *zap.Logger

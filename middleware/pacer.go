@@ -121,15 +121,23 @@ type pace struct {
 	ctx    context.Context
 	bytes  prometheus.Counter
 	waited prometheus.Counter
+	over   *atomic.Bool // not nil in detect: nothing waits, and this says that it would have
 }
 
 // chunk is how much moves in one turn.
 func (p *pace) chunk() int {
+	if p.over != nil {
+		return 1 << 30
+	}
 	return int(min(max(p.rate/20, paceLeast), paceChunk))
 }
 
 // wait returns when n bytes may pass.
 func (p *pace) wait(n int) error {
+	if p.over != nil {
+		p.note(n)
+		return nil
+	}
 	d, err := p.pacer.turn(n, p.rate, time.Now(), p.most)
 	if err != nil {
 		return err
@@ -146,5 +154,15 @@ func (p *pace) wait(n int) error {
 		return nil
 	case <-p.ctx.Done():
 		return p.ctx.Err()
+	}
+}
+
+// note counts n bytes that pass whatever the rate. Those above it take nothing of
+// it, and count as the time that the rate has for them.
+func (p *pace) note(n int) {
+	p.bytes.Add(float64(n))
+	if _, err := p.pacer.turn(n, p.rate, time.Now(), 0); err != nil {
+		p.over.Store(true)
+		p.waited.Add(float64(n) / float64(p.rate))
 	}
 }

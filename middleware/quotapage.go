@@ -21,9 +21,10 @@ const QuotaPath = "/.well-known/vazel/quota"
 type LimitList struct{ routes []limitedRoute }
 
 type limitedRoute struct {
-	chain *Chain
-	env   Env
-	rates *rateLimits
+	chain  *Chain
+	env    Env
+	rates  *rateLimits
+	bounds []*bound
 }
 
 // NewLimitList makes an empty list.
@@ -32,7 +33,14 @@ func NewLimitList() *LimitList { return &LimitList{} }
 // note adds the limits of a route.
 func (q *LimitList) note(c *Chain, env Env, rl *rateLimits) {
 	if q != nil {
-		q.routes = append(q.routes, limitedRoute{c, env, rl})
+		q.routes = append(q.routes, limitedRoute{chain: c, env: env, rates: rl})
+	}
+}
+
+// noteBounds adds those on concurrency of the route that was noted last.
+func (q *LimitList) noteBounds(own []*bound) {
+	if q != nil {
+		q.routes[len(q.routes)-1].bounds = own
 	}
 }
 
@@ -40,9 +48,11 @@ func (q *LimitList) note(c *Chain, env Env, rl *rateLimits) {
 type listed struct {
 	name     string
 	slot     *slot
+	bound    *bound
+	ceiling  bool // the organization's own bound
 	services []string
 	routes   []string
-	more     map[string]any // of bounds that are no rate or quota
+	more     map[string]any // of bandwidths
 }
 
 // of lists the limits that an organization meets, each once.
@@ -69,8 +79,11 @@ func (q *LimitList) of(organization string) (all []*listed) {
 		for i := range p.slots {
 			add(&listed{name: p.slots[i].l.name, slot: &p.slots[i]}, r.env)
 		}
-		if c.Concurrency > 0 {
-			add(&listed{name: concurrencyName(r.env), more: map[string]any{"kind": "concurrency", "partition": perService, "limit": c.Concurrency}}, r.env)
+		for _, b := range r.bounds {
+			add(&listed{name: b.name, bound: b}, r.env)
+		}
+		for _, b := range r.rates.ceilings.bounds[organization] {
+			add(&listed{name: b.name, bound: b, ceiling: true}, r.env)
 		}
 		if b := c.Bandwidth; b != nil {
 			more := map[string]any{"kind": "bandwidth", "partition": b.Per}
@@ -199,14 +212,14 @@ func (e *Engines) ServeQuota(w http.ResponseWriter, r *http.Request, list *Limit
 // without asking what a request would hold.
 func (e *Engines) describe(l *listed, r *http.Request, rec *Record) map[string]any {
 	m := map[string]any{"policy": l.name, "services": l.services, "routes": l.routes}
-	if l.more != nil {
+	switch {
+	case l.more != nil:
 		for k, v := range l.more {
 			m[k] = v
 		}
-		if m["kind"] == "concurrency" {
-			m["used"] = e.underWay(l.name).n.Load()
-		}
 		return m
+	case l.bound != nil:
+		return e.describeBound(m, l, rec)
 	}
 	s := l.slot
 	m["partition"], m["limit"], m["window"] = s.partition, s.l.rate.Burst, s.l.window
@@ -229,5 +242,25 @@ func (e *Engines) describe(l *listed, r *http.Request, rec *Record) map[string]a
 	if d, err := e.Limits.Peek(r.Context(), key, s.l.rate); err == nil {
 		m["limit"], m["remaining"], m["used"], m["reset"] = d.Limit, d.Remaining, d.Limit-d.Remaining, ceilSeconds(d.Reset)
 	}
+	return m
+}
+
+// describeBound says the same of a bound on concurrency.
+func (e *Engines) describeBound(m map[string]any, l *listed, rec *Record) map[string]any {
+	b := l.bound
+	m["kind"], m["mode"], m["partition"], m["limit"] = "concurrency", modeEnforce, b.per, b.most
+	if b.shadow {
+		m["mode"] = modeDetect
+	}
+	k := crowdKey{configured: everybody}
+	switch {
+	case l.ceiling || b.per == perOrganization:
+		k, m["partition"] = crowdKey{configured: rec.Organization}, perOrganization
+	case b.per == perClientIP:
+		k = crowdKey{other: limit.Network(rec.Client)}
+	case b.header != "" || b.pointer != nil:
+		return m
+	}
+	m["used"] = e.crowds.underWay(b.name, k)
 	return m
 }

@@ -60,7 +60,7 @@ type rateLimits struct {
 	hash      *hasher
 	costs     *costs
 	own       []*limiter
-	ceilings  Ceilings
+	ceilings  *Ceilings
 	known     map[string]Caller
 	plans     sync.Map // *plan by organization, made for its first request
 	anonymous *plan
@@ -85,13 +85,13 @@ func buildRateLimit(c *Chain, env Env) (Func, error) {
 	if rl.anonymous, err = newPlan(rl.own, ""); err != nil {
 		return nil, err
 	}
-	for key, l := range rl.ceilings {
+	for key, l := range rl.ceilings.rates {
 		if n := len(rl.own) + len(l); n > limit.MaxUses {
 			return nil, fmt.Errorf("%d rate limits and quotas count for a request of %q; at most %d can", n, key, limit.MaxUses)
 		}
 	}
 	env.Limits.note(c, env, rl)
-	if len(rl.own) == 0 && len(rl.ceilings) == 0 {
+	if len(rl.own) == 0 && len(rl.ceilings.rates) == 0 {
 		return nil, nil
 	}
 	return func(next http.Handler) http.Handler {
@@ -119,7 +119,7 @@ func (rl *rateLimits) plan(organization string) *plan {
 
 // planOf makes the plan of a configured organization.
 func (rl *rateLimits) planOf(organization string) *plan {
-	pl, err := newPlan(append(rl.own[:len(rl.own):len(rl.own)], rl.ceilings[organization]...), organization)
+	pl, err := newPlan(append(rl.own[:len(rl.own):len(rl.own)], rl.ceilings.rates[organization]...), organization)
 	if err != nil { // can't be: the same limits have been put together, and counted, for all
 		panic(err)
 	}

@@ -51,7 +51,7 @@ func buildShed(priority string, env Env) (Func, error) {
 					members := map[string]any{"violated-policies": []string{policy}, "policy": policy, "partition": c.String(), "remaining": 0, "reset": ceilSeconds(wait)}
 					if most := load.most.Load(); most > 0 {
 						members["limit"] = most
-						tellLimit(w.Header(), sfString(policy), fmt.Sprintf(`%q;q=%d;qu="concurrent-requests"`, policy, most), 0, ceilSeconds(wait))
+						tellLimit(w.Header(), sfString(policy), fmt.Sprintf(`%q;q=%d;qu="concurrent-requests"`, policy, most), 0, ceilSeconds(wait), "")
 					}
 					Deny(w, r, http.StatusServiceUnavailable, Denial{
 						By: "priority", Reason: "overload", Type: quotaExceeded, Policy: policy, RetryAfter: wait, Members: members,

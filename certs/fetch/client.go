@@ -6,6 +6,8 @@ package fetch
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -26,14 +28,19 @@ const maxRedirects = 3
 // public, or it would be a way to make the gateway call into its own network.
 type Client struct{ configured, public *http.Client }
 
-// NewClient makes a Client.
-func NewClient() *Client {
+// NewClient makes a Client that believes the authorities of the system.
+func NewClient() *Client { return NewClientOf(nil) }
+
+// NewClientOf makes a Client that believes roots alone; nil stands for the
+// authorities of the system.
+func NewClientOf(roots *x509.CertPool) *Client {
 	client := func(control func(string, string, syscall.RawConn) error, proxy func(*http.Request) (*url.URL, error)) *http.Client {
 		d := &net.Dialer{Timeout: 10 * time.Second, Control: control}
 		return &http.Client{
 			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 			Transport: &http.Transport{
-				DialContext: d.DialContext, Proxy: proxy, DisableKeepAlives: true, DisableCompression: true,
+				TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+				DialContext:     d.DialContext, Proxy: proxy, DisableKeepAlives: true, DisableCompression: true,
 				MaxResponseHeaderBytes: 64 << 10, TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 20 * time.Second,
 			},
 		}

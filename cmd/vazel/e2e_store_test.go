@@ -64,13 +64,14 @@ func (r *redisServer) cli(t *testing.T, args ...string) string {
 	return string(out)
 }
 
-// storeNodes are nodes with one limit of a service, shared over a server.
+// storeNodes are nodes with one limit of a service, shared over a server. It does
+// not hold for /free.
 func storeNodes(t *testing.T, n int, limit, store string) (nodes []*e2eNode) {
 	t.Helper()
 	upstream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "ok") }))
 	t.Cleanup(upstream.Close)
 	for range n {
-		nodes = append(nodes, newE2ENode(t, map[string]string{"s": upstream.URL}, "    mtls: \"off\"\n    rate_limit: "+limit+"\nstore:\n"+store))
+		nodes = append(nodes, newE2ENode(t, map[string]string{"s": upstream.URL}, "    mtls: \"off\"\n    rate_limit: "+limit+"\n    routes: [{paths: [/]}, {paths: [/free], rate_limit: {rate: 100000/s, per: client_ip}}]\nstore:\n"+store))
 	}
 	return nodes
 }
@@ -102,14 +103,15 @@ type tally struct {
 	codes    map[int]int
 	failed   []string
 	took     []time.Duration
+	begun    []time.Time // of each in took
 	duration time.Duration
 }
 
-func (c *tally) add(code int, took time.Duration, err error) {
+func (c *tally) add(code int, at time.Time, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.codes[code]++
-	c.took = append(c.took, took)
+	c.took, c.begun = append(c.took, time.Since(at)), append(c.begun, at)
 	if err != nil {
 		c.failed = append(c.failed, err.Error())
 	}
@@ -117,13 +119,33 @@ func (c *tally) add(code int, took time.Duration, err error) {
 
 // quantile is how long all but a part of the requests took at most.
 func (c *tally) quantile(part float64) time.Duration {
-	slices.Sort(c.took)
-	return c.took[min(len(c.took)-1, int(part*float64(len(c.took))))]
+	took := slices.Sorted(slices.Values(c.took))
+	return took[min(len(took)-1, int(part*float64(len(took))))]
+}
+
+// slow is which share of the requests that began between two moments took more
+// than 5 ms, and the longest.
+func (c *tally) slow(from, to time.Time) (share float64, worst time.Duration) {
+	n, slow := 0, 0
+	for i, at := range c.begun {
+		if at.Before(from) || !at.Before(to) {
+			continue
+		}
+		n++
+		if worst = max(worst, c.took[i]); c.took[i] > 5*time.Millisecond {
+			slow++
+		}
+	}
+	return float64(slow) / float64(max(n, 1)), worst
 }
 
 // pour sends so many requests a second to each node for a while.
 func pour(t *testing.T, nodes []*e2eNode, d time.Duration, perSecond ...int) *tally {
 	t.Helper()
+	return pourTo(nodes, "/", d, perSecond...)
+}
+
+func pourTo(nodes []*e2eNode, path string, d time.Duration, perSecond ...int) *tally {
 	c := &tally{codes: map[int]int{}}
 	begin, end := time.Now(), make(chan struct{})
 	timer := time.AfterFunc(d, func() { close(end) })
@@ -144,14 +166,14 @@ func pour(t *testing.T, nodes []*e2eNode, d time.Duration, perSecond ...int) *ta
 				for ; sent < int(time.Since(begin).Seconds()*float64(perSecond[i])); sent++ {
 					requests.Go(func() {
 						at := time.Now()
-						resp, err := n.client.Get("https://s.e2e.example/")
+						resp, err := n.client.Get("https://s.e2e.example" + path)
 						if err != nil {
-							c.add(0, time.Since(at), err)
+							c.add(0, at, err)
 							return
 						}
 						_, err = io.Copy(io.Discard, resp.Body)
 						resp.Body.Close()
-						c.add(resp.StatusCode, time.Since(at), err)
+						c.add(resp.StatusCode, at, err)
 					})
 				}
 			}
@@ -198,10 +220,12 @@ func TestE2EStoreLost(t *testing.T) {
 	for _, n := range nodes {
 		n.storeUp(t, "1")
 	}
-	done := make(chan *tally)
-	go func() { done <- pour(t, nodes, 9*time.Second, 480, 120) }()
+	done, free := make(chan *tally), make(chan *tally)
+	go func() { done <- pour(t, nodes, 6*time.Second, 480, 120) }()
+	go func() { free <- pourTo(nodes, "/free", 6*time.Second, 240, 60) }()
 	wait := func(d time.Duration) { <-time.After(d) }
-	wait(2 * time.Second)
+	wait(3 * time.Second / 2)
+	stopped := time.Now()
 	r.cmd.Process.Signal(syscall.SIGSTOP)
 	for _, n := range nodes {
 		n.storeUp(t, "0")
@@ -211,14 +235,15 @@ func TestE2EStoreLost(t *testing.T) {
 	if err := json.Unmarshal(b, &state); err != nil || state.State != "down" || state.Error == "" {
 		t.Errorf("GET /-/store: %s", b)
 	}
-	wait(time.Second)
+	wait(time.Second / 2)
 	r.kill()
-	wait(time.Second)
+	wait(time.Second / 2)
 	r.start(t)
 	for _, n := range nodes {
 		n.storeUp(t, "1")
 	}
-	c := <-done
+	back := time.Now()
+	c, others := <-done, <-free
 	most := burst + rate*c.duration.Seconds()
 	got := float64(c.codes[200])
 	if got > most*1.02 || got < most*.85 {
@@ -227,11 +252,13 @@ func TestE2EStoreLost(t *testing.T) {
 	if len(c.codes) != 2 || len(c.failed) > 0 {
 		t.Errorf("got %v %v, want only 200 and 429", c.codes, c.failed)
 	}
-	// Had requests waited for the server while it was stopped, a tenth of all would
-	// have taken about a second. The machine alone may hold up single ones.
-	if p := c.quantile(.95); p > 500*time.Millisecond {
-		t.Errorf("one of 20 requests took more than %v", p)
+	// The machine alone holds up some; the store must not hold up more.
+	lost, worst := c.slow(stopped, back)
+	unlimited, longest := others.slow(stopped, back)
+	if lost > unlimited+.05 {
+		t.Errorf("while the store was lost, %.1f %% of the requests took more than 5 ms, and %.1f %% of those that have no shared limit", lost*100, unlimited*100)
 	}
+	t.Logf("while the store was lost, over 5 ms: %.2f %%, the longest %v; without a shared limit %.2f %%, %v", lost*100, worst, unlimited*100, longest)
 	for _, want := range []string{"can't be used; limits go by on_store_failure", "can be used again"} {
 		if !strings.Contains(nodes[0].gateway.log.String(), want) {
 			t.Errorf("the log lacks %q", want)

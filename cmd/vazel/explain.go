@@ -149,6 +149,9 @@ func explain(out io.Writer, c *config.Config, a gateway.Answer, as string) {
 	if q := c.Callers[as].Quota; q != nil {
 		fmt.Fprintf(out, "  and the quota of %s over all services:%s%s\n", as, amount(q.Day, "day"), amount(q.Month, "month"))
 	}
+	for _, b := range c.Callers[as].Concurrency {
+		fmt.Fprintf(out, "  and of %s over all services: %d requests at once\n", as, b.Max)
+	}
 }
 
 func amount(n int, period string) string {

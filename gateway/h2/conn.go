@@ -48,6 +48,7 @@ type Conn struct {
 	resets Budget
 	frames Budget
 	bodies map[uint32]int64 // of open streams: bytes that are due; -1 if not known
+	gone   *gone            // nil: no stream is
 	window int64            // that the client opened for the connection
 	first  int64            // that it opens for each stream
 	err    error            // what the server gets once the guard has ended the connection
@@ -189,16 +190,24 @@ func (c *Conn) pass(f frame) {
 // because its request was malformed.
 func (c *Conn) refused(f frame) bool { return f.stream > c.known.Load() && f.stream <= c.max }
 
+// ignored reports whether the server is done with the stream of f, and notes when
+// the client is, too.
+func (c *Conn) ignored(f frame) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if _, open := c.bodies[f.stream]; open {
+		return false
+	}
+	s := c.gone.find(f.stream)
+	if s != nil && (f.kind == frameRSTStream || f.has(flagEndStream)) {
+		s.reset = true // it need not be told
+	}
+	return s != nil
+}
+
 func (c *Conn) data(f frame) error {
-	if c.refused(f) {
-		// The client may have sent it before it learned of the refusal.
-		if _, err := io.CopyN(io.Discard, c.transport, int64(f.length)); err != nil {
-			return err
-		}
-		if f.length > 0 {
-			c.inject(windowUpdate(f.length))
-		}
-		return c.pay(1)
+	if c.refused(f) || c.ignored(f) {
+		return c.ignoreData(f) // the client may have sent it before it learned of that
 	}
 	c.pass(f)
 	n := f.length
@@ -222,8 +231,7 @@ func (c *Conn) data(f frame) error {
 	due, open := c.bodies[f.stream]
 	if open && due >= 0 {
 		due -= int64(n)
-		c.bodies[f.stream] = due // the server ends streams that are longer than announced
-		end = end || due < 0
+		c.bodies[f.stream] = due // the server resets streams that are longer than announced
 	}
 	if open && end {
 		delete(c.bodies, f.stream)
@@ -342,12 +350,14 @@ func (c *Conn) judge() (malformed bool) {
 		}
 		return false
 	}
-	if b.stream > c.known.Load() {
-		return true // of a request that was malformed
+	if b.stream > c.known.Load() || c.ignored(frame{kind: frameHeaders, flags: flagEndStream, stream: b.stream}) {
+		return true // of a request that was malformed, or answered: the server must not take them for the trailers of another
 	}
 	c.mu.Lock()
 	due, open := c.bodies[b.stream]
-	delete(c.bodies, b.stream)
+	if b.ended {
+		delete(c.bodies, b.stream)
+	}
 	c.mu.Unlock()
 	return open && (b.trailers() != nil || due > 0)
 }
@@ -419,7 +429,7 @@ func (c *Conn) control(f frame) error {
 	c.out = c.small[:headLen+f.length]
 	switch f.kind {
 	case frameRSTStream:
-		if c.refused(f) {
+		if c.refused(f) || c.ignored(f) {
 			c.out = nil
 		}
 		c.mu.Lock()
@@ -497,8 +507,11 @@ func (c *Conn) silent() bool {
 // connection, and with it take back what was sent.
 func (c *Conn) Close() error {
 	c.mu.Lock()
-	linger := c.err != nil && !c.closed
+	linger := (c.err != nil || c.gone.waiting()) && !c.closed
 	c.closed = true
+	if c.gone != nil && c.gone.timer != nil {
+		c.gone.timer.Stop()
+	}
 	if c.timer != nil {
 		c.timer.Stop()
 	}

@@ -251,9 +251,21 @@ func FuzzFollow(f *testing.F) {
 			return c
 		}
 		whole, pieces := fresh(), fresh()
+		whole.bodies, pieces.bodies = map[uint32]int64{3: -1, 7: -1}, map[uint32]int64{3: -1, 7: -1}
 		whole.follow(stream)
+		out := bytes.Join(whole.w.parts, nil)
+		var outInPieces []byte
 		for p := range slices.Chunk(stream, int(cut)+1) {
 			pieces.follow(p)
+			outInPieces = append(outInPieces, bytes.Join(pieces.w.parts, nil)...)
+		}
+		if !bytes.Equal(out, outInPieces) {
+			t.Errorf("what goes out: in one %q, in pieces %q", out, outInPieces)
+		}
+		for _, c := range []*Conn{whole, pieces} {
+			if c.gone != nil && c.gone.timer != nil {
+				c.gone.timer.Stop()
+			}
 		}
 		if whole.resets != pieces.resets || whole.frames != pieces.frames || whole.window != pieces.window || whole.w.left != pieces.w.left {
 			t.Errorf("in one: %+v %+v %d %d; in pieces: %+v %+v %d %d", whole.resets, whole.frames, whole.window, whole.w.left,

@@ -94,6 +94,14 @@ func goAway(last uint32, code uint32) []byte {
 	return b
 }
 
+// rstStream is a RST_STREAM frame.
+func rstStream(stream, code uint32) []byte {
+	b := make([]byte, headLen+4)
+	frame{length: 4, kind: frameRSTStream, stream: stream}.put(b)
+	binary.BigEndian.PutUint32(b[headLen:], code)
+	return b
+}
+
 // windowUpdate is a WINDOW_UPDATE frame for the connection.
 func windowUpdate(n int) []byte {
 	b := make([]byte, headLen+4)

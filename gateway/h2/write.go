@@ -34,6 +34,8 @@ type outgoing struct {
 
 	head    [headLen]byte
 	have    int // bytes of head
+	split   [headLen]byte
+	parts   [][]byte // of what was written last: what goes out
 	frame   frame
 	left    int     // bytes of frame's payload to come
 	code    [4]byte // of RST_STREAM
@@ -57,8 +59,10 @@ func (c *Conn) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	w.spoken = true
-	if err := c.put(p); err != nil {
-		return 0, err
+	for _, part := range w.parts {
+		if err := c.put(part); err != nil {
+			return 0, err
+		}
 	}
 	if !ok {
 		c.end("reset_flood")
@@ -178,40 +182,74 @@ func (c *Conn) inject(b []byte) {
 	w.pending = append(w.pending, b...)
 }
 
-// follow notes the frames in p. It reports false once the client's errors are
-// too many. w and mu must be held.
+// follow notes the frames in p, and leaves in parts what of them goes out: all
+// but RST_STREAM of streams that are gone. It reports false once the client's
+// errors are too many. w and mu must be held.
 func (c *Conn) follow(p []byte) bool {
 	w, ok := &c.w, true
+	w.parts = w.parts[:0]
+	from := p // what goes out, and is not in parts yet
+	upTo := func(rest []byte) {
+		if n := len(from) - len(rest); n > 0 {
+			w.parts = append(w.parts, from[:n])
+		}
+	}
 	for len(p) > 0 {
 		if w.have < headLen && w.left == 0 {
+			begin, split := p, w.have > 0
 			n := copy(w.head[w.have:], p)
 			w.have, p = w.have+n, p[n:]
-			if w.have < headLen {
+			if w.have < headLen { // goes out when it is whole
+				upTo(begin)
 				return ok
 			}
 			w.frame = parseFrame(&w.head)
 			w.left = w.frame.length
 			c.began()
+			if w.reset() {
+				upTo(begin)
+			} else if split {
+				w.split = w.head
+				w.parts, from = append(w.parts, w.split[:]), p
+			}
 		}
 		n := min(len(p), w.left)
-		if w.frame.kind == frameRSTStream {
-			copy(w.code[4-min(4, w.left):], p[:n])
+		if w.reset() {
+			copy(w.code[4-w.left:], p[:n])
+			from = p[n:]
 		}
 		p = p[n:]
 		if w.left -= n; w.left > 0 {
-			return ok
+			break
 		}
 		w.have = 0
-		if w.frame.kind == frameRSTStream {
-			delete(c.bodies, w.frame.stream)
-			switch binary.BigEndian.Uint32(w.code[:]) {
-			case codeNo, codeInternal, codeCancel: // not the client's fault
-			default:
-				ok = c.resets.Take(1) && ok
-			}
+		if w.reset() {
+			ok = c.reset(w.frame.stream, binary.BigEndian.Uint32(w.code[:])) && ok
 		}
 	}
+	upTo(nil)
 	return ok
+}
+
+// reset reports whether the frame that is being followed is RST_STREAM.
+func (w *outgoing) reset() bool { return w.frame.kind == frameRSTStream && w.frame.length == 4 }
+
+// reset notes a RST_STREAM of the server, which goes out unless the stream is
+// gone. w and mu must be held.
+func (c *Conn) reset(stream, code uint32) (ok bool) {
+	if c.gone.find(stream) != nil {
+		return true
+	}
+	c.w.parts = append(c.w.parts, rstStream(stream, code))
+	if _, open := c.bodies[stream]; open {
+		delete(c.bodies, stream)
+		c.parted(stream, true)
+	}
+	switch code {
+	case codeNo, codeInternal, codeCancel: // not the client's fault
+		return true
+	}
+	return c.resets.Take(1)
 }
 
 // began notes a frame that the server begins to send.
@@ -230,8 +268,13 @@ func (c *Conn) began() {
 	default:
 		return
 	}
-	if f.has(flagEndStream) {
-		c.frames.Earn(earnResponse)
-		c.resets.Earn(1)
+	if !f.has(flagEndStream) {
+		return
+	}
+	c.frames.Earn(earnResponse)
+	c.resets.Earn(1)
+	if _, open := c.bodies[f.stream]; open { // an answer before the end of the request
+		delete(c.bodies, f.stream)
+		c.parted(f.stream, false)
 	}
 }

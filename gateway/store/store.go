@@ -80,7 +80,35 @@ func (s *Store) Build(set *Settings) (*Client, error) {
 		MaintNotificationsConfig: &maintnotifications.Config{Mode: maintnotifications.ModeDisabled},
 		PoolSize:                 poolSize, ConnMaxIdleTime: 5 * time.Minute,
 	})
+	if cluster, ok := c.redis.(*redis.ClusterClient); ok {
+		cluster.AddHook(atFailure{cluster})
+	}
 	return c, nil
+}
+
+// atFailure asks a cluster who has which keys as soon as a call fails. The client
+// alone does so once a minute, and when a server says that keys have moved, which
+// one that is dead does not.
+type atFailure struct{ cluster *redis.ClusterClient }
+
+// ProcessHook is around each call.
+func (h atFailure) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		var answer redis.Error
+		if err != nil && !errors.As(err, &answer) {
+			h.cluster.ReloadState(ctx)
+		}
+		return err
+	}
+}
+
+// DialHook changes nothing.
+func (atFailure) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+// ProcessPipelineHook changes nothing.
+func (atFailure) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
 }
 
 // Check reports whether the server of set can be used: reached, proven, and

@@ -4,9 +4,11 @@
 package addresses
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
 
 	"github.com/vazel-gateway/vazel/config/unit"
 )
@@ -17,6 +19,8 @@ type Source struct {
 	File string `yaml:"file"`
 	// URL is where the list is fetched in the background, instead of file. A copy is kept in the state folder across restarts.
 	URL string `yaml:"url"`
+	// CA is a PEM file with the only authorities that prove the server of an https url, read anew for each attempt; default: those of the system.
+	CA string `yaml:"ca"`
 	// Column is which column of a table (CSV with commas, semicolons or tabs) holds the entries, from 1; its first line may be a heading. Default: the list is no table.
 	Column int `yaml:"column"`
 	// Every is how often the list is fetched, spread by a tenth so that many nodes don't ask at once; default: 1h.
@@ -63,6 +67,9 @@ func (s Source) Check() error {
 		if s.OnMissing != "" {
 			return errors.New("on_missing belongs to a url; a file has to be there")
 		}
+		if s.CA != "" {
+			return errors.New("ca belongs to a url")
+		}
 		return nil
 	}
 	u, err := url.Parse(s.URL)
@@ -71,8 +78,32 @@ func (s Source) Check() error {
 		return errors.New("url must not hold a name or password: it stands in logs")
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
 		return fmt.Errorf("url %q is not an http or https address", s.URL)
+	case s.CA != "" && u.Scheme != "https":
+		return errors.New("ca needs a url that begins with https")
 	}
 	return nil
+}
+
+// authorities reads CA; nil stands for those of the system.
+func (s Source) authorities() (*x509.CertPool, error) {
+	if s.CA == "" {
+		return nil, nil
+	}
+	b, err := os.ReadFile(s.CA)
+	if err != nil {
+		return nil, fmt.Errorf("ca: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(b) {
+		return nil, fmt.Errorf("ca: %s holds no certificate", s.CA)
+	}
+	return pool, nil
+}
+
+// CheckCA finds out whether the authorities can be used.
+func (s Source) CheckCA() error {
+	_, err := s.authorities()
+	return err
 }
 
 // sameList reports whether two sources name one list and read it alike.

@@ -191,7 +191,7 @@ func (m *Manager) refresh(ctx context.Context, s *Set, atMost time.Duration) {
 	if former != nil {
 		had = former.version
 	}
-	b, version, changed, err := m.client.GetChanged(bounded, s.source.URL, maxList, had)
+	b, version, changed, err := s.get(bounded, had)
 	now := time.Now()
 	switch {
 	case ctx.Err() != nil:
@@ -219,6 +219,15 @@ func (m *Manager) refresh(ctx context.Context, s *Set, atMost time.Duration) {
 		return
 	}
 	s.failure(m, err)
+}
+
+// get fetches the list, unless it is what was had.
+func (s *Set) get(ctx context.Context, had fetch.Version) ([]byte, fetch.Version, bool, error) {
+	roots, err := s.source.authorities()
+	if err != nil {
+		return nil, had, false, err
+	}
+	return fetch.NewClientOf(roots).GetChanged(ctx, s.source.URL, maxList, had)
 }
 
 // failure notes that the source can't be used. What was in force stays.

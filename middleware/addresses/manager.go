@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"time"
@@ -28,7 +30,6 @@ type Options struct {
 // Manager holds the sets of the process and follows their sources.
 type Manager struct {
 	Options
-	client   *fetch.Client
 	crew     *fetch.Crew[*Set]
 	fetching chan struct{} // each may hold a list of maxList
 	fetches  *prometheus.CounterVec
@@ -41,7 +42,7 @@ type Manager struct {
 // NewManager makes a Manager. It starts nothing.
 func NewManager(o Options) *Manager {
 	m := &Manager{
-		Options: o, client: fetch.NewClient(), crew: fetch.NewCrew[*Set](), fetching: make(chan struct{}, 2), sets: map[string]*Set{},
+		Options: o, crew: fetch.NewCrew[*Set](), fetching: make(chan struct{}, 2), sets: map[string]*Set{},
 		fetches: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "vazel_address_set_fetches_total", Help: "Attempts to get a list of addresses. Result: success, unchanged, failure, invalid (a line that can't be read, no entries) or shrunk (it lost more than max_shrink).",
 		}, []string{"set", "result"}),
@@ -75,6 +76,9 @@ func (m *Manager) Build(sources map[string]Source) (*Book, error) {
 
 func (m *Manager) find(name string, source Source) (*Set, error) {
 	if err := source.Check(); err != nil {
+		return nil, err
+	}
+	if err := source.CheckCA(); err != nil {
 		return nil, err
 	}
 	m.mu.Lock()
@@ -147,6 +151,34 @@ func (m *Manager) Activate(b *Book) {
 		active[s] = true
 	}
 	m.crew.Use(active)
+	m.prune(b)
+}
+
+// forgotten is how long the copy of a list is kept that no set names: a set that
+// was taken out by mistake, and comes back, needs it.
+const forgotten = 7 * 24 * time.Hour
+
+// prune removes the kept copies of lists that no set of b has, and what a write
+// that was cut short left.
+func (m *Manager) prune(b *Book) {
+	dir := filepath.Join(m.StateDir, keptFolder)
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return // there are none yet
+	}
+	kept := map[string]bool{}
+	for _, s := range b.sets {
+		kept[filepath.Base(s.keep)] = true
+	}
+	for _, f := range files {
+		info, err := f.Info()
+		if err != nil || kept[f.Name()] || !info.Mode().IsRegular() || time.Since(info.ModTime()) < forgotten {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, f.Name())); err != nil {
+			m.Log.Warn("the kept copy of an address list that is not used could not be removed", zap.Error(err))
+		}
+	}
 }
 
 // Run follows the sources of the sets in force until ctx ends.

@@ -145,6 +145,9 @@ func notAfter(t, now time.Time) time.Time {
 	return t
 }
 
+// keptFolder is where copies are kept, below the state folder.
+const keptFolder = "address-sets"
+
 // keptMark begins the first line of a kept copy.
 const keptMark = "# vazel kept this: "
 
@@ -153,7 +156,7 @@ func keptName(dir string, s Source) string {
 	if s.File != "" {
 		sum = sha256.Sum256([]byte("file:" + s.File))
 	}
-	return filepath.Join(dir, "address-sets", hex.EncodeToString(sum[:])+".txt")
+	return filepath.Join(dir, keptFolder, hex.EncodeToString(sum[:])+".txt")
 }
 
 // writeKept keeps a list across restarts.

@@ -137,7 +137,11 @@ func TestContract(t *testing.T) {
 		buckets := map[Key]*ideal{}
 		admitted, refused := 0, 0
 		random := rand.New(rand.NewPCG(1, uint64(networks)))
-		for range 40_000 {
+		steps := 40_000
+		if underRace {
+			steps /= 4
+		}
+		for range steps {
 			c.advance(time.Duration(random.Int64N(int64(4 * time.Millisecond))))
 			l := limits[random.IntN(len(limits))]
 			k := l.p.Network(address(random.IntN(4) * random.IntN(200)))

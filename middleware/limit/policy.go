@@ -104,22 +104,31 @@ func (p *Policy) Configured(name string) Key {
 // counts for itself, also when it is written as IPv6; of an IPv6 address counts
 // the /64, which is the least that one line or machine is given.
 func (p *Policy) Network(a netip.Addr) Key {
-	k := Key{policy: p.id}
+	return Key{policy: p.id, net: Network(a)}
+}
+
+// Network is the network that an address belongs to, as Policy.Network tells.
+func Network(a netip.Addr) (net [16]byte) {
 	if a = a.Unmap(); a.Is4() {
-		k.net = a.As16()
+		net = a.As16()
 	} else if a.Is6() {
 		full := a.As16()
-		copy(k.net[:8], full[:8])
+		copy(net[:8], full[:8])
 	}
-	return k
+	return net
 }
 
 // Hashed is the key of something that a client sent, of which only a keyed hash
 // is at hand. Such keys share the bounded table with networks.
 func (p *Policy) Hashed(sum [16]byte) Key {
+	return Key{policy: p.id, net: Sum(sum)}
+}
+
+// Sum is a hash that no Network is the same as.
+func Sum(sum [16]byte) [16]byte {
 	sum[0] |= 1  // of an IPv4 address this byte is 0,
 	sum[15] |= 1 // and of a /64 this one
-	return Key{policy: p.id, net: sum}
+	return sum
 }
 
 // describe says what is left of the policy at a level.

@@ -126,7 +126,7 @@ func (a *asking) tell(ctx context.Context, c *cell) {
 	}
 	c.mu.Unlock()
 	if err != nil {
-		a.found(ctx, sh, fmt.Errorf("asking about a quota: %w", err))
+		a.found(ctx, sh, key, fmt.Errorf("asking about a quota: %w", err))
 	}
 }
 

@@ -40,6 +40,7 @@ type shared struct {
 	phase       atomic.Uint64 // even while the store can be used; grows with each change
 	since       atomic.Int64  // when it changed last
 	err         error         // why it was lost last
+	suspect     string        // key that could not be asked about then
 }
 
 // sharing is one way to share.
@@ -177,10 +178,14 @@ func (a *asking) probe(ctx context.Context) {
 	if sh == nil {
 		return
 	}
-	err := a.call(ctx, func(ctx context.Context) error {
-		return sh.client.Set(ctx, sh.client.Key("limit:probe"), 1, time.Minute)
-	})
-	a.found(ctx, sh, err)
+	a.shared.mu.Lock()
+	key := sh.client.Key("limit:probe")
+	if s := a.shared.suspect; s != "" { // of a cluster the server has to answer that did not
+		key += ":{" + s + "}"
+	}
+	a.shared.mu.Unlock()
+	err := a.call(ctx, func(ctx context.Context) error { return sh.client.Set(ctx, key, 1, time.Minute) })
+	a.found(ctx, sh, "", err)
 }
 
 func (a *asking) call(ctx context.Context, f func(context.Context) error) error {
@@ -202,9 +207,9 @@ func (a *asking) call(ctx context.Context, f func(context.Context) error) error 
 	return err
 }
 
-// found notes whether the store could be used. Only a probe finds it up again,
-// so that a store that fails now and then does not change every moment.
-func (a *asking) found(ctx context.Context, sh *sharing, err error) {
+// found notes whether the store could be used, for a key. Only a probe finds it
+// up again, so that a store that fails now and then does not change every moment.
+func (a *asking) found(ctx context.Context, sh *sharing, key string, err error) {
 	if ctx.Err() != nil {
 		return // the process ends
 	}
@@ -220,8 +225,9 @@ func (a *asking) found(ctx context.Context, sh *sharing, err error) {
 	sh.since.Store(int64(a.now()))
 	sh.phase.Add(1)
 	mode := zap.String("vazel.store.on_failure", sh.onFailure)
+	a.shared.suspect = ""
 	if err != nil {
-		a.shared.err = err
+		a.shared.err, a.shared.suspect = err, key
 		select {
 		case sh.change <- struct{}{}: // Run looks again soon
 		default:
@@ -301,7 +307,7 @@ func (a *asking) ask(ctx context.Context, c *cell) {
 	}
 	c.mu.Unlock()
 	if err != nil {
-		a.found(ctx, sh, fmt.Errorf("asking about a limit: %w", err))
+		a.found(ctx, sh, key, fmt.Errorf("asking about a limit: %w", err))
 	}
 }
 

@@ -124,14 +124,17 @@ func within(t *testing.T, what string, got, want int64) {
 
 func TestSharedSkewed(t *testing.T) {
 	t.Parallel()
-	for _, r := range []Rate{perSecond(1000, 100), perSecond(200, 200), {Count: 6000, Per: time.Minute, Burst: 20}} {
-		f := newFleet(t, 2, "")
-		got := f.load(10*time.Second, "org", r, 4, 1)
-		within(t, "twofold overload and more, 4:1", sum(got), r.Burst+int64(10*float64(r.Count)/r.Per.Seconds()))
-		if asks := float64(f.calls) / 10; asks > 2*40*3 {
+	for i, r := range []Rate{perSecond(1000, 100), perSecond(200, 200), {Count: 6000, Per: time.Minute, Burst: 20}} {
+		f, d := newFleet(t, 2, ""), 10*time.Second
+		if i > 0 && underRace {
+			d = 3 * time.Second
+		}
+		got := f.load(d, "org", r, 4, 1)
+		within(t, "twofold overload and more, 4:1", sum(got), r.Burst+int64(d.Seconds()*float64(r.Count)/r.Per.Seconds()))
+		if asks := float64(f.calls) / d.Seconds(); asks > 2*40*3 {
 			t.Errorf("%v: %v calls a second", r, asks)
 		}
-		t.Logf("%d/%v burst %d: %v admitted in 10s, %d calls", r.Count, r.Per, r.Burst, got, f.calls)
+		t.Logf("%d/%v burst %d: %v admitted in %v, %d calls", r.Count, r.Per, r.Burst, got, d, f.calls)
 	}
 }
 
