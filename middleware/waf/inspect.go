@@ -45,7 +45,7 @@ type Verdict struct {
 var ErrTimeout = errors.New("inspection took too long")
 
 // codingRule scores header fields that are not for clients, and among them the
-// content coding of a request.
+// content coding of a request, and Expect.
 const codingRule = 920450
 
 // TypeRule scores bodies of other types than a short list of common ones.
@@ -168,6 +168,9 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	r.Exclude.apply(tx, r.Path, r.Organization)
 	if r.Decoded { // the rule is there because others can't inspect it
 		tx.RemoveRuleTargetByID(codingRule, variables.RequestHeadersNames, "content-encoding", nil)
+	}
+	if strings.EqualFold(first(r.Header["Expect"]), "100-continue") { // of .NET, and of curl before large bodies; the gateway answers it itself
+		tx.RemoveRuleTargetByID(codingRule, variables.RequestHeadersNames, "expect", nil)
 	}
 	var refusal error
 	if len(r.Body) > 0 {
