@@ -29,6 +29,7 @@ type decoder struct {
 	out   []pair
 	texts []string // of XML
 	over  bool
+	token bool // what is decoded is a signed token
 }
 
 // value decodes a value in all the ways in which it can be. Most values can't be,
@@ -54,9 +55,11 @@ func (d *decoder) value(name, v string, depth int) {
 	}
 	switch {
 	case word && dots == 2:
+		d.token = true
 		for _, part := range strings.SplitN(v, ".", 3)[:2] { // a token: header and payload
 			d.base64(name, part, depth)
 		}
+		d.token = false
 	case word && dots == 0:
 		if hexed && len(v) >= minHex && len(v)%2 == 0 {
 			if b, err := hex.DecodeString(v); err == nil {
@@ -182,6 +185,11 @@ func (d *decoder) json(name, v string, depth int) bool {
 	for _, a := range pairs {
 		if _, plain := words(a.value); plain {
 			if _, plain := words(a.key); plain {
+				continue
+			}
+		}
+		if d.token && (a.key == "json.iss" || a.key == "json.aud") {
+			if texts, ok := link(a.value); ok && len(texts) == 0 { // who signed it, and for whom
 				continue
 			}
 		}

@@ -71,8 +71,33 @@ func mixed(s string) bool {
 			return false
 		}
 	}
-	return m.quote == 0 && m.proved && m.cyrillic >= 12 && m.cyrillic*2 >= m.latin
+	return m.quote == 0 && m.proved && m.cyrillic >= 9 && m.cyrillic*2 >= m.latin
 }
+
+// withoutSentences leaves out the sentences of a text that are prose each for
+// itself. What is left stands as close together as it can, so code that sentences
+// were put into is still code.
+func withoutSentences(s string) (rest string, ok bool) {
+	if len(s) < 8 || strings.IndexFunc(s, cyrillic) < 0 || !utf8.ValidString(s) {
+		return s, false
+	}
+	var left []string
+	for s != "" {
+		end := len(s)
+		if at := sentenceEnd.FindStringIndex(s); at != nil {
+			end = at[1]
+		}
+		if prose(s[:end]) {
+			ok = true
+		} else {
+			left = append(left, s[:end])
+		}
+		s = s[end:]
+	}
+	return strings.Join(left, ""), ok
+}
+
+var sentenceEnd = regexp.MustCompile(`[.!?…:][“")]?\s+|[\r\n]+`)
 
 // mixedText is what is known of the tokens of a text until now.
 type mixedText struct {
@@ -85,6 +110,7 @@ type mixedText struct {
 
 var (
 	proseLink    = regexp.MustCompile(`^(?:https?|hxxps?)://[\p{L}\p{N}_.:/?&=%#~+,;-]+$`)
+	proseQuery   = regexp.MustCompile(`^/[\w./-]*\?\w+=[\w.%-]*(?:&\w+=[\w.%-]*)*$`)
 	proseMail    = regexp.MustCompile(`^[\w.+-]+@[\w-]+(?:\.[\w-]+)+$`)
 	prosePath    = regexp.MustCompile(`^/?[\p{L}\p{N}_.,:()№+-]+(?:/[\p{L}\p{N}_.,:()№+%-]+)*/?$`)
 	proseEqual   = regexp.MustCompile(`^[\p{L}\p{N}_]+=[\d.,]+$`)
@@ -101,7 +127,7 @@ func (m *mixedText) token(t, next string) bool {
 	core := strings.Trim(t, ".,:;!?()„“”«»…\"'")
 	defer func() { m.last = t }()
 	switch {
-	case proseLink.MatchString(core):
+	case proseLink.MatchString(core) || proseQuery.MatchString(core):
 		m.row = 0
 		return m.around(t, core)
 	case proseMail.MatchString(core):

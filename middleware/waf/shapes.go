@@ -77,6 +77,9 @@ func link(v string) (texts []string, ok bool) {
 	}
 	for one := range strings.SplitSeq(u.RawQuery, "&") {
 		name, value, _ := strings.Cut(one, "=")
+		if value := unescape(value); name == "where" && value == "1=1" { // all features of a layer of ArcGIS
+			continue
+		}
 		add(unescape(name))
 		add(unescape(value))
 	}
@@ -149,6 +152,11 @@ func quoted(v string, mark byte) (rest string, texts []string, ok bool) {
 func searched(v string) (texts []string, ok bool) {
 	rest := searchLang.ReplaceAllString(v, "lang")
 	return []string{rest}, rest != v
+}
+
+// firstOverview is the script that GeoNetwork's own pages send.
+func firstOverview(v string) ([]string, bool) {
+	return nil, v == "return params['_source'].overview == null ? [] : params['_source'].overview.stream().findFirst().orElse([]);"
 }
 
 // lucene is a question to a search engine: words, phrases and fields.

@@ -1,6 +1,7 @@
 package waf
 
 import (
+	"encoding/base64"
 	"io/fs"
 	"regexp"
 	"strconv"
@@ -43,11 +44,16 @@ var tolerances = func() map[int]tolerance {
 		out[id] = plainly
 	}
 	// A program is called getcap; what every client of OGC services asks for is not.
+	// Nor is the time of a consent to cookies, or a name's note of how it was decoded.
 	for _, id := range []int{932220, 932230, 932235, 932236, 932250, 932260} {
-		out[id] = replaced(withoutCapabilities)
+		out[id] = replaced(func(s string) string {
+			return consentTime.ReplaceAllString(decodedNote.ReplaceAllString(withoutCapabilities(s), ""), "")
+		})
 	}
+	// <( begins a command of a shell, but not with a number or in Cyrillic.
+	out[932130] = replaced(func(s string) string { return bracketText.ReplaceAllString(s, "$1") })
 	// Markup as editors of text make it runs nothing.
-	for _, id := range []int{932130, 941130, 941150, 941160, 941310, 941320, 941330, 941340, 942131, 942200, 942430, 942520, 942440} {
+	for _, id := range []int{941130, 941150, 941160, 941310, 941320, 941330, 941340, 942131, 942200, 942430, 942520, 942440} {
 		out[id] = either(markup, out[id])
 	}
 	return out
@@ -142,7 +148,7 @@ func (o *tolerant) Evaluate(tx plugintypes.TransactionState, value string) bool 
 // the form of a query or of an object of JavaScript, as cookies hold them: there
 // is no way out of a text in them. Of other JSON it leaves the texts.
 func plainly(s string) (parts []string, ok bool) {
-	for _, plain := range []shape{numbers, plainPairs, plainObject, plainLink} {
+	for _, plain := range []shape{numbers, plainPairs, plainObject, plainLink, plainBytes} {
 		if _, ok := plain(s); ok {
 			return nil, true
 		}
@@ -152,7 +158,8 @@ func plainly(s string) (parts []string, ok bool) {
 	}
 	texts, ok := document(s)
 	if !ok {
-		return nil, false
+		rest, ok := withoutSentences(s)
+		return []string{rest}, ok
 	}
 	for _, t := range texts {
 		if rest, ok := plainly(t); ok {
@@ -172,6 +179,22 @@ var (
 	plainQuery  = `(?:"[\p{L}\p{N}_., +-]*"|[\p{L}\p{N}_.,:/ +-]*)`
 )
 
+// plainBytes are bytes in Base64, of which the form of a query makes some signs
+// spaces.
+func plainBytes(s string) ([]string, bool) {
+	if len(s) < 20 || len(s)%4 != 0 || strings.Count(s, " ") > len(s)/16 {
+		return nil, false
+	}
+	for part := range strings.FieldsSeq(s) {
+		if operatorWord.MatchString(part) {
+			return nil, false
+		}
+	}
+	s = strings.ReplaceAll(s, " ", "+")
+	_, err := base64.StdEncoding.DecodeString(s)
+	return nil, err == nil && strings.ContainsAny(s, "0123456789") && strings.ToLower(s) != s && strings.ToUpper(s) != s
+}
+
 // linkInText: what a program opens begins with the address.
 func linkInText(s string) ([]string, bool) {
 	at := strings.Index(s, "://")
@@ -185,7 +208,10 @@ func linkInText(s string) ([]string, bool) {
 
 // withoutNames leaves out names with a dollar sign that are no operators.
 func withoutNames(s string) string {
-	if s == "$set" { // what Livewire calls a method; as an operator, it is a name with something below
+	switch s {
+	case "$filter", "$select", "$orderby", "$expand", "$top", "$skip", "$count", "$search", "$format", "$apply", "$skiptoken": // OData's
+		return ""
+	case "$set": // what Livewire calls a method; as an operator, it is a name with something below
 		return ""
 	}
 	return dollarNames.ReplaceAllStringFunc(s, func(n string) string {
@@ -214,6 +240,12 @@ func withoutLetters(s string) ([]string, bool) {
 		return r
 	}, s)}, true
 }
+
+var (
+	consentTime = regexp.MustCompile(`GMT[ +-]\d{4} \([A-Z][A-Za-z ]* Time\)`)
+	decodedNote = regexp.MustCompile(` \((?:text|url|html|js|hex|base64)\)`)
+	bracketText = regexp.MustCompile(`>\(([\p{Cyrillic}\d])`)
+)
 
 func withoutPages(s string) string { return pageNames.ReplaceAllString(s, "${1} ${2}") }
 
