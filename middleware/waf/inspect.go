@@ -174,7 +174,9 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	}
 	var refusal error
 	if len(r.Body) > 0 {
-		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept, r.Head)
+		accept := r.Accept
+		accept.Host = r.Host
+		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, accept, r.Head)
 		if r.Profile != nil && refusal == nil && !r.Head {
 			r.Profile.document(b, r.Body, tx)
 		}

@@ -57,7 +57,7 @@ const (
 
 var (
 	spatialRequest = &structure{
-		roots:    set1("GetFeature GetCapabilities DescribeFeatureType Transaction GetPropertyValue LockFeature GetFeatureWithLock ListStoredQueries GetMap GetCoverage DescribeCoverage GetTile"),
+		roots:    set1("GetFeature GetCapabilities DescribeFeatureType Transaction GetPropertyValue LockFeature GetFeatureWithLock ListStoredQueries GetMap GetCoverage DescribeCoverage GetTile Execute DescribeProcess GetObservation"),
 		elements: ogcElements(nsWFS, nsWFS2, nsWMS, nsWCS, nsWMTS, nsOWS, nsOWS1, nsOWS2, nsSLD, nsSE),
 		others:   isLink,
 	}
@@ -80,8 +80,16 @@ var (
 	aFilter = &structure{roots: set1("Filter"), elements: ogcElements(""), others: func(string) bool { return false }, filters: true}
 	// aRecord is metadata, or a part of it, as GeoNetwork's editor sends it.
 	aRecord = &structure{elements: withNone(catalogRequest.elements, "gn_add gn_replace gn_delete gn_create"), others: catalogRequest.others}
-	aStyle  = &structure{roots: set1("StyledLayerDescriptor"), elements: ogcElements(nsSLD, nsSE), others: func(string) bool { return false }}
+	aStyle  = &structure{roots: set1("StyledLayerDescriptor"), elements: withStyles(ogcElements(nsSLD, nsSE)), others: func(string) bool { return false }}
 )
+
+// withStyles adds the elements of styles and filters without a namespace, which
+// clients leave out.
+func withStyles(elements map[string]map[string]bool) map[string]map[string]bool {
+	out := withNone(elements, "StyledLayerDescriptor NamedLayer UserLayer Name Title Abstract Description UserStyle FeatureTypeStyle FeatureTypeName IsDefault Rule ElseFilter MinScaleDenominator MaxScaleDenominator LineSymbolizer PolygonSymbolizer PointSymbolizer TextSymbolizer RasterSymbolizer Stroke Fill GraphicFill GraphicStroke Graphic Mark WellKnownName Size Rotation Opacity CssParameter SvgParameter Label Font Halo Radius LabelPlacement PointPlacement LinePlacement AnchorPoint AnchorPointX AnchorPointY Displacement DisplacementX DisplacementY PerpendicularOffset ColorMap ColorMapEntry Geometry VendorOption LayerFeatureConstraints FeatureTypeConstraint NamedStyle")
+	maps.Copy(out[""], filterElements)
+	return out
+}
 
 // withNone adds elements without a namespace.
 func withNone(elements map[string]map[string]bool, names string) map[string]map[string]bool {
@@ -164,7 +172,7 @@ func textsOfAttribute(a xml.Attr) []string {
 			return texts
 		}
 	}
-	if a.Name.Local == "schemaLocation" && schemasKnown(a) {
+	if a.Name.Local == "schemaLocation" && schemasKnown(a, "") {
 		return nil
 	}
 	return []string{a.Value}
@@ -186,7 +194,7 @@ func textOf(element, v string) []string {
 			return nil
 		}
 	}
-	for _, s := range []shape{words, numbers, crsName, link} {
+	for _, s := range []shape{words, numbers, crsName, link, wkt} {
 		if texts, ok := s(v); ok {
 			return texts
 		}

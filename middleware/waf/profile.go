@@ -49,7 +49,7 @@ func NewProfile(app string, tables []string) *Profile {
 		out := map[string]shape{
 			"bbox": box, "filter": first1(aFilter.inValue, filterList, cql), "cql_filter": cql, "sld_body": aStyle.inValue, "srs": crsName, "crs": crsName, "srsname": crsName, "subsettingcrs": crsName, "outputcrs": crsName, "time": instants,
 			"format": mediaType, "info_format": mediaType, "outputformat": first1(mediaType, words), "legend_options": options, "format_options": options, "subset": subset, "map": mapFile, "namespace": namespaces, "namespaces": namespaces,
-			"featureid": words, "resourceid": words, "exceptions": first1(words, mediaType), "outputschema": link, "sld": link, "responseformat": first1(link, mediaType), "propertyname": first1(words, lists), "typenames": first1(words, lists), "sortby": first1(words, sorting), "constraint": first1(aFilter.inValue, cql),
+			"featureid": words, "resourceid": words, "exceptions": first1(words, mediaType), "outputschema": link, "sld": link, "geom": wkt, "geometry": wkt, "responseformat": first1(link, mediaType), "propertyname": first1(words, lists), "typenames": first1(words, lists), "sortby": first1(words, sorting), "constraint": first1(aFilter.inValue, cql),
 		}
 		for _, name := range strings.Fields("service version acceptversions request layers styles layer style query_layers typename typenamespace width height i j x y dpi map_resolution transparent feature_count count maxfeatures startindex resulttype tiled scale tilematrixset tilematrix tilerow tilecol coverageid elementsetname constraintlanguage constraint_language_version maxrecords startposition bgcolor sections language") {
 			out[name] = words
@@ -70,14 +70,14 @@ func NewProfile(app string, tables []string) *Profile {
 		p := &Profile{shapes: map[string]shape{
 			"sql": func(v string) ([]string, bool) { return selects(v, allowed) },
 			"q":   first1(document, lucene), "fq": lucene, "sort": sorting, "filters": first1(document, valueList), "facet.field": first1(document, words), "fields": first1(document, valueList, sorting), "ext_bbox": box, "value": first1(document, words), "extras__0__value": first1(document, words),
-			"url": link, "image_url": link, "icon_url": link, "author_email": pattern(`[\w.+-]+@[\w.-]+`), "tags": words, "rows": numbers, "start": numbers, "limit": numbers, "offset": numbers,
+			"url": linkOrPath, "fl": words, "qf": weighted, "image_url": link, "icon_url": link, "author_email": pattern(`[\w.+-]+@[\w.-]+`), "tags": words, "rows": numbers, "start": numbers, "limit": numbers, "offset": numbers,
 		}}
-		p.texts = namesOf("json.records.*", "json.notes", "json.title", "json.author", "json.maintainer", "json.extras.*.value", "json.resources.*.description", "json.resources.*.name", "json.description", "json.name", "json.tags.*", "json.organization.*", "json.message", "json.fields.*", "json.q", "notes", "title", "description", "author", "maintainer", "name", "tag_string", "extras__*__value", "q", "message", "about", "fullname", "password*", "json.password", "json.about", "json.fullname")
+		p.texts = namesOf("json.records.*", "json.notes", "json.title", "json.author", "json.maintainer", "json.extras.*.value", "json.resources.*.description", "json.resources.*.name", "json.description", "json.name", "json.tags.*", "json.organization.*", "json.message", "json.fields.*", "json.q", "notes", "title", "description", "author", "maintainer", "name", "tag_string", "extras__*__value", "q", "message", "about", "fullname", "password*", "json.password", "json.about", "json.fullname", "json.title_translated.*", "json.notes_translated.*")
 		return p
 	case "geonetwork":
 		p := &Profile{shapes: spatial(), body: catalogRequest, texts: namesOf("any", "title", "password", "comments", "org", "subject", "json.comment", "json.query.*.query", "json.*.query_string.query")}
-		p.shapes["query"], p.shapes["include"], p.shapes["id"], p.shapes["xpath"], p.shapes["metadata/resourceidentifierprefix"], p.values = first1(lucene, searched), globbing, uuids, xpath, prefix, aRecord
-		p.shapes["expression"], p.shapes["source"] = link, firstOverview
+		p.shapes["query"], p.shapes["include"], p.shapes["id"], p.shapes["xpath"], p.shapes["metadata/resourceidentifierprefix"], p.values = first1(lucene, searched), globbing, first1(uuidList, linkList), xpath, prefix, aRecord
+		p.shapes["expression"], p.shapes["source"], p.shapes["url"] = link, firstOverview, link
 		return p
 	case "mapserver":
 		return &Profile{shapes: spatial(), body: spatialRequest, texts: namesOf()}

@@ -115,6 +115,7 @@ var (
 	prosePath    = regexp.MustCompile(`^/?[\p{L}\p{N}_.,:()№+-]+(?:/[\p{L}\p{N}_.,:()№+%-]+)*/?$`)
 	proseEqual   = regexp.MustCompile(`^[\p{L}\p{N}_]+=[\d.,]+$`)
 	proseStars   = regexp.MustCompile(`^(?:\*+[\d.,;:]*|\d+\*+[.,]?)$`)
+	proseDegrees = regexp.MustCompile(`^\d+°(?:\d+'(?:[\d.]+")?)?[NSEW]?$`)
 	proseArrow   = regexp.MustCompile(`^(?:->|=>|>|>>|→)$`)
 	operatorWord = regexp.MustCompile(`^(?i:or|and|xor|not|like|ilike|rlike|regexp|between|in|is|div|mod|union|select|insert|update|delete|drop|collate|sounds|escape|limit|offset|order|group|having|into|procedure|for|as|when|then|else|end|case|where|from|join|exec|execute|glob|similar|overlaps|returning|intersect|except)(?:$|[^\p{L}\p{N}_])`)
 )
@@ -151,7 +152,7 @@ func (m *mixedText) token(t, next string) bool {
 	case t == "&" || t == "+" || t == "-" || t == "/" || t == "%" || t == "*":
 		m.row = 0
 		return t != "*" || m.proved || m.last == ""
-	case proseStars.MatchString(t):
+	case proseStars.MatchString(t), proseDegrees.MatchString(core):
 		return true
 	case proseEqual.MatchString(core):
 		m.row = 0
@@ -203,7 +204,7 @@ func (m *mixedText) runes(t, core string) bool {
 			}
 		case r == '%' && (before >= '0' && before <= '9' || before == ' ') && !asciiWord(after):
 		case r == '+' && (after == ' ' || after >= '0' && after <= '9'), r == '~' && before == ' ' && after >= '0' && after <= '9':
-		case r == '#' && m.proved && (before == ' ' || before == '(') && after >= '0' && after <= '9':
+		case r == '#' && m.proved && (before == ' ' || before == '(' || asciiWord(before)) && asciiWord(after): // a number or a color
 		case r == '\'' && letter(before) && letter(after) && apostrophes == 0 && m.quote != '\'': // O'Neill
 			apostrophes++
 		case r == '"' || r == '\'':

@@ -51,10 +51,14 @@ var (
 	sorted     = pattern(`(?i)(?:"[\p{L}\p{N}_ .-]*"|[\p{L}\p{N}_.]+)(?: +(?:asc|desc|A|D))?(?: *, *(?:"[\p{L}\p{N}_ .-]*"|[\p{L}\p{N}_.]+)(?: +(?:asc|desc|A|D))?)*`)
 	lists      = pattern(`(?:\([\p{L}\p{N}_.,:/ -]*\))+`)
 	steps      = pattern(`[\p{L}\p{N}_.:/@*()=\[\], -]*`)
-	prefix     = pattern(`https?://[\w.:-]+(?:/[\w.{}-]+)*/?`)
-	valueList  = pattern(`[\p{L}\p{N}_.,:| -]*`)
-	globbing   = pattern(`(?:\.\*)?[\p{L}\p{N}_ -]*(?:\.\*)?`)
-	wildcards  = pattern(`[\\%_*?!#.$ ]?`)
+	// wkt is a geometry as text.
+	wkt       = pattern(`(?i)\s*(?:SRID=\d+;)?(?:(?:MULTI)?(?:POINT|LINESTRING|POLYGON)|GEOMETRYCOLLECTION)(?: Z| M| ZM)?[\s\d.,()eE+-]*`)
+	weighted  = pattern(`(?:[\w.]+(?:\^[\d.]+)? *)+`)
+	uuidList  = pattern(`\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?(?:,\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?)*`)
+	prefix    = pattern(`https?://[\w.:-]+(?:/[\w.{}-]+)*/?`)
+	valueList = pattern(`[\p{L}\p{N}_.,:| -]*`)
+	globbing  = pattern(`(?:\.\*)?[\p{L}\p{N}_ -]*(?:\.\*)?`)
+	wildcards = pattern(`[\\%_*?!#.$ ]?`)
 )
 
 // link is an absolute URL without a user, to a host that has a name. What it has
@@ -84,6 +88,29 @@ func link(v string) (texts []string, ok bool) {
 		add(unescape(value))
 	}
 	add(u.Fragment)
+	return texts, true
+}
+
+// linkOrPath is a link, or one within the site.
+func linkOrPath(v string) (texts []string, ok bool) {
+	if strings.HasPrefix(v, "/") && !strings.HasPrefix(v, "//") {
+		return link("https://within.example" + v)
+	}
+	return link(v)
+}
+
+// linkList are links with commas between.
+func linkList(v string) (texts []string, ok bool) {
+	for one := range strings.SplitSeq(v, ",http") {
+		if !strings.HasPrefix(one, "http") {
+			one = "http" + one
+		}
+		t, ok := link(one)
+		if !ok {
+			return nil, false
+		}
+		texts = append(texts, t...)
+	}
 	return texts, true
 }
 

@@ -43,6 +43,10 @@ var tolerances = func() map[int]tolerance {
 	for _, id := range []int{932200, 932240, 932271, 941340, 942120, 942131, 942150, 942180, 942200, 942210, 942260, 942300, 942310, 942330, 942340, 942370, 942380, 942390, 942400, 942410, 942430, 942440, 942450, 942480, 942510, 942520, 942521, 942522} {
 		out[id] = plainly
 	}
+	// A geometry is written like a call.
+	for _, id := range []int{942151, 942152} {
+		out[id] = func(s string) ([]string, bool) { return wkt(s) }
+	}
 	// A program is called getcap; what every client of OGC services asks for is not.
 	// Nor is the time of a consent to cookies, or a name's note of how it was decoded.
 	for _, id := range []int{932220, 932230, 932235, 932236, 932250, 932260} {
@@ -148,7 +152,7 @@ func (o *tolerant) Evaluate(tx plugintypes.TransactionState, value string) bool 
 // the form of a query or of an object of JavaScript, as cookies hold them: there
 // is no way out of a text in them. Of other JSON it leaves the texts.
 func plainly(s string) (parts []string, ok bool) {
-	for _, plain := range []shape{numbers, plainPairs, plainObject, plainLink, plainBytes} {
+	for _, plain := range []shape{numbers, plainPairs, plainObject, plainLink, plainBytes, wkt} {
 		if _, ok := plain(s); ok {
 			return nil, true
 		}
@@ -242,7 +246,7 @@ func withoutLetters(s string) ([]string, bool) {
 }
 
 var (
-	consentTime = regexp.MustCompile(`GMT[ +-]\d{4} \([A-Z][A-Za-z ]* Time\)`)
+	consentTime = regexp.MustCompile(`GMT(?:[ +-]|%2B|%2D)\d{4}[ +]\([A-Z][A-Za-z +]*[ +]Time\)`)
 	decodedNote = regexp.MustCompile(` \((?:text|url|html|js|hex|base64)\)`)
 	bracketText = regexp.MustCompile(`>\(([\p{Cyrillic}\d])`)
 )

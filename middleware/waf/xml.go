@@ -132,7 +132,7 @@ func (b *body) attributes(e xml.StartElement, accept Accept) error {
 		if !names.add(a.Name.Space + " " + a.Name.Local) {
 			return badBody(ReasonXML, "an attribute stands twice")
 		}
-		if a.Name.Space == schemaInstance && (a.Name.Local == "schemaLocation" || a.Name.Local == "noNamespaceSchemaLocation") && !accept.SchemaLocation && !schemasKnown(a) {
+		if a.Name.Space == schemaInstance && (a.Name.Local == "schemaLocation" || a.Name.Local == "noNamespaceSchemaLocation") && !accept.SchemaLocation && !schemasKnown(a, accept.Host) {
 			return badBody(ReasonXMLUnsafe, "a schemaLocation that is not one of a standard")
 		}
 		b.attrs = append(b.attrs, a.Value)
@@ -140,9 +140,10 @@ func (b *body) attributes(e xml.StartElement, accept Accept) error {
 	return nil
 }
 
-// schemasKnown reports whether a schemaLocation names only schemas of standards.
-// Its words are namespaces and locations in turn.
-func schemasKnown(a xml.Attr) bool {
+// schemasKnown reports whether a schemaLocation names only schemas of standards,
+// and the one of its own types that the service itself describes, as clients of
+// WFS transactions name it. Its words are namespaces and locations in turn.
+func schemasKnown(a xml.Attr, own string) bool {
 	words := strings.Fields(a.Value)
 	if a.Name.Local == "schemaLocation" && len(words)%2 != 0 {
 		return false
@@ -155,8 +156,11 @@ func schemasKnown(a xml.Attr) bool {
 		if !ok {
 			rest, ok = strings.CutPrefix(w, "https://")
 		}
-		host, _, _ := strings.Cut(rest, "/")
-		known := false
+		host := rest[:len(rest)-len(strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-"))]
+		if after := rest[len(host):]; after != "" && after[0] != '/' && after[0] != '?' {
+			return false // a user, or what parsers read differently
+		}
+		known := own != "" && strings.EqualFold(host, own) && strings.Contains(strings.ToLower(rest), "request=describefeaturetype")
 		for _, k := range knownSchemas {
 			known = known || host == k
 		}
