@@ -123,9 +123,15 @@ var (
 // signs may stand anywhere in a text.
 const signs = ".,:!()„“”«»–—…№§€•°‰±²³×µ½"
 
+// statementWord is a word that begins something of its own.
+var statementWord = regexp.MustCompile(`(?i)^(?:select|union|insert|drop|exec|execute|sleep|benchmark|waitfor|declare|pg_\w+|xp_\w+)$`)
+
 // token takes the next word with its punctuation.
 func (m *mixedText) token(t, next string) bool {
 	core := strings.Trim(t, ".,:;!?()„“”«»…\"'")
+	if statementWord.MatchString(core) {
+		return false
+	}
 	defer func() { m.last = t }()
 	switch {
 	case proseLink.MatchString(core) || proseQuery.MatchString(core):
