@@ -136,7 +136,7 @@ func TestOutside(t *testing.T) {
 				t.Errorf("%d of %d are blocked, more than 0.3 %%", n, of)
 			}
 			for _, a := range outsideApps {
-				if n := blocked[0][a.file] + blocked[1][a.file]; paranoia == 2 && a.app != "" && n*100 > all[0][a.file]+all[1][a.file] {
+				if n := blocked[0][a.file] + blocked[1][a.file]; paranoia == 2 && a.app != "" && n*50 > all[0][a.file]+all[1][a.file] {
 					t.Errorf("%d requests of %s are blocked at paranoia 2", n, a.file)
 				}
 			}

@@ -52,7 +52,7 @@ SecAction "id:900990,phase:1,pass,t:none,nolog,setvar:tx.crs_setup_version=4250"
 // of data and documents. Whatever a body says that it is, it is inspected.
 var contentTypes = []string{
 	"application/x-www-form-urlencoded", "multipart/form-data", "text/xml", "application/xml", "application/soap+xml", "application/json",
-	"application/geo+json", "application/ld+json", "application/merge-patch+json", "application/json-patch+json", "application/vnd.api+json", "application/problem+json", "application/csp-report", "application/reports+json", "application/gml+xml", "application/xacml+xml",
+	"application/geo+json", "application/ld+json", "application/merge-patch+json", "application/json-patch+json", "application/vnd.api+json", "application/problem+json", "application/gml+xml", "application/xacml+xml",
 	"application/vnd.ogc.wms_xml", "application/vnd.ogc.sld+xml", "application/vnd.ogc.se_xml", "application/samlassertion+xml", "text/csv", "application/pdf", "application/zip",
 	"application/x-zip-compressed", "application/geopackage+sqlite3", "image/png", "image/jpeg", "image/tiff", "application/vnd.asic-e+zip", "application/pkcs7-mime", "application/pkcs7-signature", "application/timestamp-query", "application/ocsp-request",
 	"application/vnd.openxmlformats-officedocument.wordprocessingml.document", "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet", "application/vnd.oasis.opendocument.text", "application/vnd.oasis.opendocument.spreadsheet",

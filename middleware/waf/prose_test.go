@@ -212,6 +212,9 @@ func TestAttacksBesideTolerance(t *testing.T) {
 		{1, "a script behind letters", inQuery(`мо<script>alert(1)</script>мо`)},
 		{1, "bytes of an old browser", testRequest("/a?q=%c2%bcscript%c2%bealert(1)%c2%bc/script%c2%be%d0%be%d0%be", "", "")},
 
+		{1, "letters that an old browser reads as tags", inQuery("мscriptоalert(¢XSS¢)м/scriptо")},
+		{1, "a command in a pair", inQuery("pay=;drop table users;--")},
+		{2, "a keyword in a pair", inQuery("pay=;drop")},
 		{1, "a path beside a page", testRequest("/faces/..%2f..%2f..%2fetc/passwd.xhtml", "", "")},
 		{1, "an attribute beside a page", inQuery(`"><a xhtml:x onclick=alert(1) xlink:href="javascript:alert(1)">a.xhtml</a>`)},
 		{2, "a second type in a type", typed(`application/soap+xml; charset=utf-8; x="text/html"`, `<a/>`)},

@@ -177,7 +177,7 @@ func plainly(s string) (parts []string, ok bool) {
 
 var (
 	plainPairs  = pattern(`[\w.]+=` + plainValue + `(?:&[\w.]+=` + plainValue + `)*`)
-	plainValue  = `[\p{L}\p{N}_.:, +-]*(?: \([A-Za-z ]+\)|;\w+)?`
+	plainValue  = `(?:[\p{L}\p{N}_.:, +-]*(?: \([A-Za-z ]+\))?|[A-Za-z]{2};\w{0,3})`
 	plainObject = pattern(`\{(?:\w+:(?:'[\w+/=. :-]*'|true|false|null|-?[\d.]+)(?:,|\}$))*`)
 	plainLink   = pattern(`https?://[\p{L}\p{N}_.:/-]+(?:\?[\w.\[\]-]+=` + plainQuery + `(?:&[\w.\[\]-]+=` + plainQuery + `)*)?(?:#[\w/.-]*)?`)
 	plainQuery  = `(?:"[\p{L}\p{N}_., +-]*"|[\p{L}\p{N}_.,:/ +-]*)`
@@ -232,17 +232,21 @@ var dollarNames = regexp.MustCompile(`\$[A-Za-z]\w*`)
 // are no part.
 var mongoOperators = set1("eq ne gt gte lt lte in nin and or nor not xor exists type expr jsonschema mod regex text where all elemmatch size slice like between function accumulator options search language comment nearsphere near geowithin geointersects natural rand lookup match project group unionwith out merge graphlookup facet sum avg min max first last push addtoset cond ifnull switch map filter reduce let literal concat substr tolower toupper dateadd unset inc rename pull pop each set")
 
-// withoutLetters leaves out letters in Cyrillic.
+// withoutLetters leaves out letters of words in Cyrillic, and what such text is
+// punctuated with. A letter that stands alone is no word.
 func withoutLetters(s string) ([]string, bool) {
 	if !utf8.ValidString(s) || strings.IndexFunc(s, kept) < 0 {
 		return nil, false
 	}
-	return []string{strings.Map(func(r rune) rune {
-		if kept(r) {
-			return -1
+	runes := []rune(s)
+	out := make([]rune, 0, len(runes))
+	for i, r := range runes {
+		if kept(r) && (!cyrillic(r) || i > 0 && cyrillic(runes[i-1]) || i+1 < len(runes) && cyrillic(runes[i+1])) {
+			continue
 		}
-		return r
-	}, s)}, true
+		out = append(out, r)
+	}
+	return []string{string(out)}, true
 }
 
 var (
