@@ -24,8 +24,8 @@ type outsideMaker struct {
 	*rand.Rand
 	half int
 	same map[string]string
-	text [2][]string
-	en   [2][]string
+	text [3][]string
+	en   [3][]string
 }
 
 func newOutsideMaker(t testing.TB) *outsideMaker {
@@ -34,6 +34,7 @@ func newOutsideMaker(t testing.TB) *outsideMaker {
 		m.text[half] = outsideTexts(t, half, outsideBulgarian...)
 		m.en[half] = outsideTexts(t, half, "texts-en.txt")
 	}
+	m.text[2], m.en[2] = outsideBlocks(t, "texts-bg-late.txt"), outsideBlocks(t, "texts-en.txt")
 	return m
 }
 

@@ -70,14 +70,14 @@ func NewProfile(app string, tables []string) *Profile {
 		p := &Profile{shapes: map[string]shape{
 			"sql": func(v string) ([]string, bool) { return selects(v, allowed) },
 			"q":   first1(document, lucene), "fq": lucene, "sort": sorting, "filters": first1(document, valueList), "facet.field": first1(document, words), "fields": first1(document, valueList, sorting), "ext_bbox": box, "value": first1(document, words), "extras__0__value": first1(document, words),
-			"url": linkOrPath, "fl": words, "qf": weighted, "image_url": link, "icon_url": link, "author_email": pattern(`[\w.+-]+@[\w.-]+`), "tags": words, "rows": numbers, "start": numbers, "limit": numbers, "offset": numbers,
+			"url": linkOrPath, "fl": words, "qf": weighted, "image_url": link, "website": link, "icon_url": link, "author_email": pattern(`[\w.+-]+@[\w.-]+`), "tags": words, "rows": numbers, "start": numbers, "limit": numbers, "offset": numbers,
 		}}
 		p.texts = namesOf("json.records.*", "json.notes", "json.title", "json.author", "json.maintainer", "json.extras.*.value", "json.resources.*.description", "json.resources.*.name", "json.description", "json.name", "json.tags.*", "json.organization.*", "json.message", "json.fields.*", "json.q", "notes", "title", "description", "author", "maintainer", "name", "tag_string", "extras__*__value", "q", "message", "about", "fullname", "password*", "json.password", "json.about", "json.fullname", "json.title_translated.*", "json.notes_translated.*")
 		return p
 	case "geonetwork":
-		p := &Profile{shapes: spatial(), body: catalogRequest, texts: namesOf("any", "title", "password", "comments", "org", "subject", "json.comment", "json.query.*.query", "json.*.query_string.query")}
+		p := &Profile{shapes: spatial(), body: catalogRequest, texts: namesOf("any", "title", "password*", "json.password", "comments", "org", "subject", "json.comment", "json.query.*.query", "json.*.query_string.query")}
 		p.shapes["query"], p.shapes["include"], p.shapes["id"], p.shapes["xpath"], p.shapes["metadata/resourceidentifierprefix"], p.values = first1(lucene, searched), globbing, first1(uuidList, linkList), xpath, prefix, aRecord
-		p.shapes["expression"], p.shapes["source"], p.shapes["url"] = link, firstOverview, link
+		p.shapes["expression"], p.shapes["source"], p.shapes["url"], p.shapes["website"] = link, firstOverview, link, link
 		return p
 	case "mapserver":
 		return &Profile{shapes: spatial(), body: spatialRequest, texts: namesOf()}

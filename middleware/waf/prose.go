@@ -140,6 +140,9 @@ func (m *mixedText) token(t, next string) bool {
 	case proseMail.MatchString(core):
 		m.row = 0
 		return m.around(t, core)
+	case (t == ">=" || t == "<=" || t == ">" || t == "<") && m.proved && m.quote == 0 && next != "" && strings.Trim(next, "0123456789.,;%") == "": // a bound
+		m.row = 0
+		return true
 	case t == "--" || proseArrow.MatchString(t) || t == "=":
 		m.row = 0
 		before, _ := utf8.DecodeLastRuneInString(strings.TrimRight(m.last, `.,:;!?()„“”"`))

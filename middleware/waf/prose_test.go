@@ -223,6 +223,10 @@ func TestAttacksBesideTolerance(t *testing.T) {
 		{1, "a command behind a geometry", inQuery(`POINT(1 2);sleep(5) or benchmark(1000000,md5(1))`)},
 		{1, "an expectation of something else", header("Expect", "200-ok")},
 
+		{1, "a page as an address", inQuery("data:text/html;base64," + base64.StdEncoding.EncodeToString([]byte("<script>alert(1)</script>")))},
+		{1, "a page that says it is a document", inQuery("data:application/pdf;base64," + base64.StdEncoding.EncodeToString([]byte("<script>alert(1)</script>")))},
+		{1, "a program in a document as an address", inQuery("data:application/pdf;base64," + base64.StdEncoding.EncodeToString([]byte("%PDF-1.7\n<?php system('id'); ?>")))},
+		{1, "a picture that runs", inQuery("data:image/svg+xml;base64," + base64.StdEncoding.EncodeToString([]byte("<svg onload=alert(1)>")))},
 		{1, "a long name of another kind", part(`name="f"; filename="a.txt"; filename*=utf-8''a.php`)},
 		{1, "a long name alone", part(`name="f"; filename*=utf-8''a.txt`)},
 		{1, "two long names", part(`name="f"; filename="a.txt"; filename*=utf-8''a.txt; filename*=utf-8''a.txt`)},

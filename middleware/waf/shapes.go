@@ -214,9 +214,12 @@ var (
 	cqlBefore    = set1("in and or not like ilike between is")
 )
 
+// cqlTime is a time as it stands in filters without quotes.
+var cqlTime = regexp.MustCompile(`\b\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?\b(?:/\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?\b)?`)
+
 // cql is a filter in the query language of catalogs.
 func cql(v string) (texts []string, ok bool) {
-	list, ok := tokens(v, ":[]")
+	list, ok := tokens(cqlTime.ReplaceAllString(v, "0"), ":[]")
 	if !ok {
 		return nil, false
 	}

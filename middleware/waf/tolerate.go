@@ -1,6 +1,7 @@
 package waf
 
 import (
+	"bytes"
 	"encoding/base64"
 	"io/fs"
 	"regexp"
@@ -48,6 +49,10 @@ var tolerances = func() map[int]tolerance {
 		out[id] = func(s string) ([]string, bool) { return wkt(s) }
 	}
 	// A program is called getcap; what every client of OGC services asks for is not.
+	// Nor is base64, in the address of a file.
+	for _, id := range []int{934170, 941170} {
+		out[id] = plainFile
+	}
 	// Nor is the time of a consent to cookies, or a name's note of how it was decoded.
 	for _, id := range []int{932220, 932230, 932235, 932236, 932250, 932260} {
 		out[id] = replaced(func(s string) string {
@@ -56,6 +61,9 @@ var tolerances = func() map[int]tolerance {
 	}
 	// <( begins a command of a shell, but not with a number or in Cyrillic.
 	out[932130] = replaced(func(s string) string { return bracketText.ReplaceAllString(s, "$1") })
+	for _, id := range []int{932235, 932236, 932250, 932260, 941130} {
+		out[id] = either(plainFile, out[id])
+	}
 	// Markup as editors of text make it runs nothing.
 	for _, id := range []int{941130, 941150, 941160, 941310, 941320, 941330, 941340, 942131, 942200, 942430, 942520, 942440} {
 		out[id] = either(markup, out[id])
@@ -152,7 +160,7 @@ func (o *tolerant) Evaluate(tx plugintypes.TransactionState, value string) bool 
 // the form of a query or of an object of JavaScript, as cookies hold them: there
 // is no way out of a text in them. Of other JSON it leaves the texts.
 func plainly(s string) (parts []string, ok bool) {
-	for _, plain := range []shape{numbers, plainPairs, plainObject, plainLink, plainBytes, wkt} {
+	for _, plain := range []shape{numbers, plainPairs, plainObject, plainLink, plainBytes, plainFile, wkt} {
 		if _, ok := plain(s); ok {
 			return nil, true
 		}
@@ -197,6 +205,20 @@ func plainBytes(s string) ([]string, bool) {
 	s = strings.ReplaceAll(s, " ", "+")
 	_, err := base64.StdEncoding.DecodeString(s)
 	return nil, err == nil && strings.ContainsAny(s, "0123456789") && strings.ToLower(s) != s && strings.ToUpper(s) != s
+}
+
+// plainFile is a file as an address, as scripts of pages send it: of a type that
+// no browser runs, which it is, and in which no PHP would find a program.
+func plainFile(s string) ([]string, bool) {
+	if !strings.HasPrefix(s, "data:") {
+		return nil, false
+	}
+	kind, content, ok := strings.Cut(s[len("data:"):], ";base64,")
+	if !ok || len(kind) > 100 {
+		return nil, false
+	}
+	b, err := base64.StdEncoding.DecodeString(strings.ReplaceAll(content, " ", "+"))
+	return nil, err == nil && isFile(kind, b) && !bytes.Contains(b, []byte("<?php")) && !bytes.Contains(b, []byte("<?="))
 }
 
 // linkInText: what a program opens begins with the address.
