@@ -248,6 +248,11 @@ func (b *body) decode() error {
 	for _, t := range b.texts {
 		d.value("", t, 0)
 	}
+	for _, t := range b.attrs { // the others are among the texts
+		if _, plain := words(t); plain {
+			d.value("", t, 0)
+		}
+	}
 	for _, a := range d.out {
 		texts = append(texts, a.value)
 	}

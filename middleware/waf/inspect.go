@@ -159,6 +159,9 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 		r.Profile.query(vars.ArgsGet())
 		r.Profile.exempt(tx)
 	}
+	if err := elsewhere(r, vars.ArgsGet()); err != nil {
+		return v, err
+	}
 	if err := decodeInto(vars.ArgsGet(), false); err != nil {
 		return v, err
 	}

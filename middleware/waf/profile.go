@@ -155,7 +155,7 @@ func (p *Profile) document(b *body, raw []byte, tx remover) {
 		return
 	}
 	if attrs, texts, ok := p.body.read(raw); ok {
-		b.attrs, b.texts = attrs, texts
+		b.attrs, b.texts = attrs, append(texts, attrs...)
 		for _, id := range fragments {
 			tx.RemoveRuleTargetByID(id, variables.XML, "", nil)
 		}

@@ -136,6 +136,7 @@ func (b *body) attributes(e xml.StartElement, accept Accept) error {
 			return badBody(ReasonXMLUnsafe, "a schemaLocation that is not one of a standard")
 		}
 		b.attrs = append(b.attrs, a.Value)
+		b.texts = append(b.texts, textsOfAttribute(a)...) // most rules look at texts alone
 	}
 	return nil
 }
