@@ -173,6 +173,7 @@ func TestAttacksBesideTolerance(t *testing.T) {
 		{1, "a script in a text", inQuery(`Моля за помощ <img src=x onerror=alert(1)> по този въпрос`)},
 		{1, "an attribute in a text", inQuery(`Моля за помощ" onmouseover="alert(1) по този въпрос`)},
 		{1, "a script without a dot in a text", inQuery(`Моля за помощ <svg/onload=alert(1)> „по“ този въпрос`)},
+		{2, "signs around numbers", inQuery(`1 || 1=1 # чл. 5`)},
 		{2, "a link alone", inQuery(`http://evil.example/shell.txt`)},
 		{2, "a link before a text", inQuery(`http://evil.example/shell.txt? Моля за помощ`)},
 		{2, "a link behind a letter", inQuery(`ф:http://evil.example/shell.txt`)},

@@ -160,7 +160,7 @@ func (o *tolerant) Evaluate(tx plugintypes.TransactionState, value string) bool 
 // the form of a query or of an object of JavaScript, as cookies hold them: there
 // is no way out of a text in them. Of other JSON it leaves the texts.
 func plainly(s string) (parts []string, ok bool) {
-	for _, plain := range []shape{numbers, plainPairs, plainObject, plainLink, plainBytes, plainFile, wkt} {
+	for _, plain := range []shape{numbers, citation, plainPairs, plainObject, plainLink, plainBytes, plainFile, wkt} {
 		if _, ok := plain(s); ok {
 			return nil, true
 		}
@@ -184,6 +184,9 @@ func plainly(s string) (parts []string, ok bool) {
 }
 
 var (
+	// citation is letters in Cyrillic and numbers without a quotation mark, as
+	// places in laws are written.
+	citation    = pattern(`(?:[\p{Cyrillic}\d\s.,:()№§!…„“«»]|–|—|[\p{Cyrillic}\d.]-[\p{Cyrillic}\d]|; ?[\p{Cyrillic}\d])*`)
 	plainPairs  = pattern(`[\w.]+=` + plainValue + `(?:&[\w.]+=` + plainValue + `)*`)
 	plainValue  = `(?:[\p{L}\p{N}_.:, +-]*(?: \([A-Za-z ]+\))?|[A-Za-z]{2};\w{0,3})`
 	plainObject = pattern(`\{(?:\w+:(?:'[\w+/=. :-]*'|true|false|null|-?[\d.]+)(?:,|\}$))*`)
