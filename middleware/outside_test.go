@@ -142,7 +142,7 @@ func TestOutside(t *testing.T) {
 	for paranoia := 1; paranoia <= 2; paranoia++ {
 		t.Run(fmt.Sprint(paranoia), func(t *testing.T) {
 			t.Parallel()
-			blocked, all := outsideShare(t, paranoia, outside(t, 8))
+			blocked, all := outsideShare(t, paranoia, outside(t, 6))
 			for half, name := range []string{"looked at", "kept aside"} {
 				t.Logf("paranoia %d, half that is %s: %d of %d blocked: %v of %v", paranoia, name, total(blocked[half]), total(all[half]), blocked[half], all[half])
 			}

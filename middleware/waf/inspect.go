@@ -178,7 +178,7 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	var refusal error
 	if len(r.Body) > 0 {
 		accept := r.Accept
-		accept.Host = r.Host
+		accept.Host, accept.Latin = r.Host, r.Profile != nil
 		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, accept, r.Head)
 		if r.Profile != nil && refusal == nil && !r.Head {
 			r.Profile.document(b, r.Body, tx)

@@ -110,7 +110,7 @@ var opaque = set1("BinarySecurityToken X509Certificate SignatureValue DigestValu
 // read lists the texts of a document that may be anything, if it is built as the
 // structure says.
 func (s *structure) read(doc []byte) (attrs, texts []string, ok bool) {
-	d := newXMLDecoder(doc)
+	d := newXMLDecoder(doc, true)
 	var open []xml.Name
 	var text strings.Builder // of an element, which comments and CDATA may divide
 	for {

@@ -36,7 +36,7 @@ func (b *body) readXML(doc []byte, accept Accept) error {
 	if !utf8.Valid(doc) {
 		return &Refusal{http.StatusUnsupportedMediaType, ReasonXMLUnsafe, "XML in another encoding than UTF-8"}
 	}
-	d := newXMLDecoder(doc)
+	d := newXMLDecoder(doc, accept.Latin)
 	depth, roots := 0, 0
 	var text []byte // of an element, which comments and CDATA may divide
 	for {
@@ -108,16 +108,13 @@ func (b *body) readXML(doc []byte, accept Accept) error {
 	return nil
 }
 
-// newXMLDecoder reads UTF-8. A document of ASCII alone is the same in the encodings
-// that go on from ASCII, and some clients declare one of these always.
-func newXMLDecoder(doc []byte) *xml.Decoder {
+// newXMLDecoder reads UTF-8. A document of ASCII alone is the same in Latin 1, and
+// OWSLib, which asks catalogs and maps, declares that always.
+func newXMLDecoder(doc []byte, latin bool) *xml.Decoder {
 	d := xml.NewDecoder(bytes.NewReader(doc))
 	d.CharsetReader = func(label string, in io.Reader) (io.Reader, error) {
-		label = strings.ToLower(label)
-		for _, like := range []string{"iso-8859-", "windows-125", "us-ascii"} {
-			if strings.HasPrefix(label, like) && bytes.IndexFunc(doc, func(r rune) bool { return r >= 0x80 || r == 0x1b }) < 0 {
-				return in, nil
-			}
+		if latin && strings.EqualFold(label, "iso-8859-1") && bytes.IndexFunc(doc, func(r rune) bool { return r >= 0x80 || r == 0x1b }) < 0 {
+			return in, nil
 		}
 		return nil, errXMLEncoding
 	}
