@@ -60,13 +60,18 @@ func (i *inspected) send(r *http.Request) (int, string) {
 }
 
 func (i *inspected) sendWith(r *http.Request, agent, accept string) (int, string) {
+	r.Header.Set("User-Agent", agent)
+	r.Header.Set("Accept", accept)
+	return i.pass(r)
+}
+
+// pass sends a request as it is.
+func (i *inspected) pass(r *http.Request) (int, string) {
 	i.rec = &Record{ID: "id", Path: r.URL.Path, Client: netip.MustParseAddr("2001:db8::7")}
 	if o := r.Header.Get("Test-Organization"); o != "" {
 		i.rec.Organization = o
 		r.Header.Del("Test-Organization")
 	}
-	r.Header.Set("User-Agent", agent)
-	r.Header.Set("Accept", accept)
 	i.body = ""
 	w := httptest.NewRecorder()
 	i.h.ServeHTTP(&response{ResponseWriter: w, rec: i.rec}, r.WithContext(WithRecord(r.Context(), i.rec)))

@@ -82,6 +82,8 @@ func kindOf(contentType string) kind {
 // dangerous in many parsers.
 type Accept struct {
 	Doctype, SchemaLocation, XInclude bool
+	Latin                             bool   // of ASCII alone
+	Host                              string // the service's own, as the client calls it
 }
 
 // body is what was read of one body, for the rules' variables.

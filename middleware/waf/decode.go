@@ -29,6 +29,7 @@ type decoder struct {
 	out   []pair
 	texts []string // of XML
 	over  bool
+	token bool // what is decoded is a signed token
 }
 
 // value decodes a value in all the ways in which it can be. Most values can't be,
@@ -54,9 +55,11 @@ func (d *decoder) value(name, v string, depth int) {
 	}
 	switch {
 	case word && dots == 2:
+		d.token = true
 		for _, part := range strings.SplitN(v, ".", 3)[:2] { // a token: header and payload
 			d.base64(name, part, depth)
 		}
+		d.token = false
 	case word && dots == 0:
 		if hexed && len(v) >= minHex && len(v)%2 == 0 {
 			if b, err := hex.DecodeString(v); err == nil {
@@ -185,6 +188,11 @@ func (d *decoder) json(name, v string, depth int) bool {
 				continue
 			}
 		}
+		if d.token && (a.key == "json.iss" || a.key == "json.aud") {
+			if texts, ok := link(a.value); ok && len(texts) == 0 { // who signed it, and for whom
+				continue
+			}
+		}
 		key := name + strings.TrimPrefix(a.key, "json")
 		d.note(key, a.value)
 		d.value(key, a.value, depth+1)
@@ -239,6 +247,11 @@ func (b *body) decode() error {
 	d.out, d.texts = nil, nil
 	for _, t := range b.texts {
 		d.value("", t, 0)
+	}
+	for _, t := range b.attrs { // the others are among the texts
+		if _, plain := words(t); plain {
+			d.value("", t, 0)
+		}
 	}
 	for _, a := range d.out {
 		texts = append(texts, a.value)

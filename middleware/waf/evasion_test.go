@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"html"
 	"net/url"
-	"os"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -162,21 +161,5 @@ func TestEvasions(t *testing.T) {
 		b.WriteString("\n")
 	}
 	t.Logf("attacks found, of %d:\n%s", len(evasionPayloads), &b)
-	const file, begin, end = "../../docs/inspection.md", "<!-- evasions -->\n", "<!-- end of evasions -->\n"
-	doc, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	head, rest, ok1 := strings.Cut(string(doc), begin)
-	table, tail, ok2 := strings.Cut(rest, end)
-	switch {
-	case !ok1 || !ok2:
-		t.Fatal("docs/inspection.md has no place for the table of evasions")
-	case *updateTable:
-		if err := os.WriteFile(file, []byte(head+begin+b.String()+end+tail), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	case table != b.String():
-		t.Errorf("the table in docs/inspection.md is another one; go test ./middleware/waf -run TestEvasions -update writes it")
-	}
+	tableInDocs(t, "evasions", b.String())
 }

@@ -76,6 +76,9 @@ func (rs *Ruleset) Exclusions(list []Exclusion) (*Exclusions, error) {
 		add(x.Parameter, variables.Args, variables.ArgsGet, variables.ArgsPost, variables.ArgsNames, variables.ArgsGetNames, variables.ArgsPostNames,
 			variables.MultipartPartHeaders, variables.MultipartFilename, variables.MultipartName)
 		add(x.Header, variables.RequestHeaders, variables.RequestHeadersNames)
+		if x.Header != "" { // fields of a service's own: see elsewhere
+			add(headerName+x.Header, variables.Args, variables.ArgsGet, variables.ArgsNames, variables.ArgsGetNames)
+		}
 		add(x.Cookie, variables.RequestCookies, variables.RequestCookiesNames)
 		if len(e.targets) == 0 {
 			all := e.rules

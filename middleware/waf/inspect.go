@@ -45,7 +45,7 @@ type Verdict struct {
 var ErrTimeout = errors.New("inspection took too long")
 
 // codingRule scores header fields that are not for clients, and among them the
-// content coding of a request.
+// content coding of a request, and Expect.
 const codingRule = 920450
 
 // TypeRule scores bodies of other types than a short list of common ones.
@@ -159,6 +159,9 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 		r.Profile.query(vars.ArgsGet())
 		r.Profile.exempt(tx)
 	}
+	if err := elsewhere(r, vars.ArgsGet()); err != nil {
+		return v, err
+	}
 	if err := decodeInto(vars.ArgsGet(), false); err != nil {
 		return v, err
 	}
@@ -169,9 +172,14 @@ func (rs *Ruleset) run(r *Request, s *screened) (v Verdict, err error) {
 	if r.Decoded { // the rule is there because others can't inspect it
 		tx.RemoveRuleTargetByID(codingRule, variables.RequestHeadersNames, "content-encoding", nil)
 	}
+	if strings.EqualFold(first(r.Header["Expect"]), "100-continue") { // of .NET, and of curl before large bodies; the gateway answers it itself
+		tx.RemoveRuleTargetByID(codingRule, variables.RequestHeadersNames, "expect", nil)
+	}
 	var refusal error
 	if len(r.Body) > 0 {
-		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, r.Accept, r.Head)
+		accept := r.Accept
+		accept.Host, accept.Latin = r.Host, r.Profile != nil
+		b, refusal = readBody(first(r.Header["Content-Type"]), r.Body, accept, r.Head)
 		if r.Profile != nil && refusal == nil && !r.Head {
 			r.Profile.document(b, r.Body, tx)
 		}

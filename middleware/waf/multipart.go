@@ -6,6 +6,8 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
+	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -158,7 +160,10 @@ func disposition(values []string) (name, file string, err error) {
 		}
 		return name, file, badBody(ReasonMultipart, "a part has not exactly one Content-Disposition")
 	}
-	v := values[0]
+	v, long, err := withoutLongName(values[0])
+	if err != nil {
+		return name, file, err
+	}
 	kind, params, err := mime.ParseMediaType(v)
 	name, file = params["name"], params["filename"]
 	_, named := params["name"]
@@ -172,10 +177,39 @@ func disposition(values []string) (name, file string, err error) {
 		return name, file, badBody(ReasonMultipart, "a file name in an encoding that programs read differently")
 	case !plainParameters(v):
 		return name, file, badBody(ReasonMultipart, "a Content-Disposition that programs read differently")
+	case long != "" && long != file && long != decodedWords(file):
+		return name, file, badBody(ReasonMultipart, "a file with two names")
 	case strings.ContainsRune(file, 0) || strings.ContainsRune(name, 0):
 		return name, file, badBody(ReasonMultipart, "a NUL in a name")
+	case long != "":
+		file = long
 	}
 	return name, file, nil
+}
+
+// longName is a file's name once more, as .NET's clients send it (RFC 5987).
+var longName = regexp.MustCompile(`(?i); ?filename\*=utf-8''([^;\s"']+)$`)
+
+// withoutLongName takes it off, for it has to be the same name: some programs know
+// only the one, others prefer the other.
+func withoutLongName(v string) (rest, name string, err error) {
+	m := longName.FindStringSubmatchIndex(v)
+	if m == nil {
+		return v, "", nil
+	}
+	if name, err = url.PathUnescape(v[m[2]:m[3]]); err != nil || !strings.Contains(strings.ToLower(v[:m[0]]), "filename=") {
+		return v, "", badBody(ReasonMultipart, "a file name in an encoding that programs read differently")
+	}
+	return v[:m[0]], name, nil
+}
+
+// decodedWords is a name without the encoding of RFC 2047.
+func decodedWords(s string) string {
+	out, err := new(mime.WordDecoder).DecodeHeader(s)
+	if err != nil {
+		return s
+	}
+	return out
 }
 
 // plainParameters: each parameter once, and a quoted value without a backslash,

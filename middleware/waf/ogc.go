@@ -1,17 +1,17 @@
 package waf
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/xml"
 	"io"
+	"maps"
 	"strings"
 )
 
 // structure says of what elements a document of XML may be: by namespace, all of
 // them or those that are listed.
 type structure struct {
-	roots    map[string]bool // local names
+	roots    map[string]bool // local names; nil: any that is allowed elsewhere
 	elements map[string]map[string]bool
 	// others reports whether elements of a namespace that is not listed may stand
 	// in the document: features and questions have the services' own.
@@ -57,7 +57,7 @@ const (
 
 var (
 	spatialRequest = &structure{
-		roots:    set1("GetFeature GetCapabilities DescribeFeatureType Transaction GetPropertyValue LockFeature GetFeatureWithLock ListStoredQueries GetMap GetCoverage DescribeCoverage GetTile"),
+		roots:    set1("GetFeature GetCapabilities DescribeFeatureType Transaction GetPropertyValue LockFeature GetFeatureWithLock ListStoredQueries GetMap GetCoverage DescribeCoverage GetTile Execute DescribeProcess GetObservation"),
 		elements: ogcElements(nsWFS, nsWFS2, nsWMS, nsWCS, nsWMTS, nsOWS, nsOWS1, nsOWS2, nsSLD, nsSE),
 		others:   isLink,
 	}
@@ -78,8 +78,25 @@ var (
 	}
 	// aFilter is what stands in a parameter.
 	aFilter = &structure{roots: set1("Filter"), elements: ogcElements(""), others: func(string) bool { return false }, filters: true}
-	aStyle  = &structure{roots: set1("StyledLayerDescriptor"), elements: ogcElements(nsSLD, nsSE), others: func(string) bool { return false }}
+	// aRecord is metadata, or a part of it, as GeoNetwork's editor sends it.
+	aRecord = &structure{elements: withNone(catalogRequest.elements, "gn_add gn_replace gn_delete gn_create"), others: catalogRequest.others}
+	aStyle  = &structure{roots: set1("StyledLayerDescriptor"), elements: withStyles(ogcElements(nsSLD, nsSE)), others: func(string) bool { return false }}
 )
+
+// withStyles adds the elements of styles and filters without a namespace, which
+// clients leave out.
+func withStyles(elements map[string]map[string]bool) map[string]map[string]bool {
+	out := withNone(elements, "StyledLayerDescriptor NamedLayer UserLayer Name Title Abstract Description UserStyle FeatureTypeStyle FeatureTypeName IsDefault Rule ElseFilter MinScaleDenominator MaxScaleDenominator LineSymbolizer PolygonSymbolizer PointSymbolizer TextSymbolizer RasterSymbolizer Stroke Fill GraphicFill GraphicStroke Graphic Mark WellKnownName Size Rotation Opacity CssParameter SvgParameter Label Font Halo Radius LabelPlacement PointPlacement LinePlacement AnchorPoint AnchorPointX AnchorPointY Displacement DisplacementX DisplacementY PerpendicularOffset ColorMap ColorMapEntry Geometry VendorOption LayerFeatureConstraints FeatureTypeConstraint NamedStyle")
+	maps.Copy(out[""], filterElements)
+	return out
+}
+
+// withNone adds elements without a namespace.
+func withNone(elements map[string]map[string]bool, names string) map[string]map[string]bool {
+	out := maps.Clone(elements)
+	out[""] = set1(names)
+	return out
+}
 
 // isLink reports whether a namespace is one as an organization makes it.
 func isLink(space string) bool {
@@ -93,7 +110,7 @@ var opaque = set1("BinarySecurityToken X509Certificate SignatureValue DigestValu
 // read lists the texts of a document that may be anything, if it is built as the
 // structure says.
 func (s *structure) read(doc []byte) (attrs, texts []string, ok bool) {
-	d := xml.NewDecoder(bytes.NewReader(doc))
+	d := newXMLDecoder(doc, true)
 	var open []xml.Name
 	var text strings.Builder // of an element, which comments and CDATA may divide
 	for {
@@ -113,14 +130,12 @@ func (s *structure) read(doc []byte) (attrs, texts []string, ok bool) {
 		}
 		switch t := t.(type) {
 		case xml.StartElement:
-			if len(open) == 0 && !s.roots[t.Name.Local] || len(open) == maxXMLDepth || !s.allows(t.Name) {
+			if len(open) == 0 && s.roots != nil && !s.roots[t.Name.Local] || len(open) == maxXMLDepth || !s.allows(t.Name) {
 				return nil, nil, false
 			}
 			open = append(open, t.Name)
 			for _, a := range t.Attr {
-				if !harmlessAttribute(a) {
-					attrs = append(attrs, a.Value)
-				}
+				attrs = append(attrs, textsOfAttribute(a)...)
 			}
 		case xml.EndElement:
 			open = open[:len(open)-1]
@@ -150,13 +165,17 @@ func (s *structure) allows(n xml.Name) bool {
 // gmlElements are those that stand in filters.
 var gmlElements = set1("Point Envelope Box Polygon LineString MultiPoint MultiPolygon MultiSurface MultiLineString LinearRing exterior interior outerBoundaryIs innerBoundaryIs surfaceMember polygonMember pointMember pos posList lowerCorner upperCorner coordinates coord X Y")
 
-func harmlessAttribute(a xml.Attr) bool {
+// textsOfAttribute is what an attribute holds that may be anything.
+func textsOfAttribute(a xml.Attr) []string {
 	for _, s := range []shape{words, wildcards, crsName, link, mediaType, pointers} {
-		if _, ok := s(a.Value); ok {
-			return true
+		if texts, ok := s(a.Value); ok {
+			return texts
 		}
 	}
-	return a.Name.Local == "schemaLocation" && schemasKnown(a)
+	if a.Name.Local == "schemaLocation" && schemasKnown(a, "") {
+		return nil
+	}
+	return []string{a.Value}
 }
 
 // pointers name another part of the document, or a standard's.
@@ -175,9 +194,9 @@ func textOf(element, v string) []string {
 			return nil
 		}
 	}
-	for _, s := range []shape{words, numbers, crsName, link} {
-		if _, ok := s(v); ok {
-			return nil
+	for _, s := range []shape{words, numbers, crsName, link, wkt} {
+		if texts, ok := s(v); ok {
+			return texts
 		}
 	}
 	return []string{v}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/corazawaf/coraza/v3/experimental/plugins"
 	"github.com/corazawaf/coraza/v3/experimental/plugins/plugintypes"
+	"github.com/corazawaf/libinjection-go"
 
 	"github.com/vazel-gateway/vazel/middleware/waf/screen"
 )
@@ -47,8 +48,8 @@ var register = sync.OnceFunc(func() {
 		if err != nil {
 			return op, err
 		}
-		if without := tolerancePatterns()[o.Arguments]; without != nil && !compiling.bytes {
-			op = &tolerant{op, without}
+		if t := tolerancePatterns()[o.Arguments]; t != nil && !compiling.bytes {
+			op = &tolerant{op, t}
 		}
 		if compiling.plain {
 			return op, nil
@@ -59,4 +60,17 @@ var register = sync.OnceFunc(func() {
 		}
 		return &rx{op, f.(*screen.Filter)}, nil
 	})
+	plugins.RegisterOperator("detectXSS", func(plugintypes.OperatorOptions) (plugintypes.Operator, error) {
+		if compiling.bytes {
+			return scripts{}, nil
+		}
+		return &tolerant{scripts{}, markup}, nil
+	})
 })
+
+// scripts is the engine's own @detectXSS.
+type scripts struct{}
+
+func (scripts) Evaluate(_ plugintypes.TransactionState, value string) bool {
+	return libinjection.IsXSS(value)
+}

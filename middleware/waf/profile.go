@@ -20,13 +20,14 @@ type Profile struct {
 	shapes map[string]shape // by parameter, in lower case; of JSON by the last name
 	texts  *regexp.Regexp   // parameters that people write in
 	body   *structure       // of XML
+	values *structure       // of XML in any parameter
 }
 
 // fragments are rules from paranoia 2 on that match pieces of SQL or of a shell
 // which any longer text has. Texts that a profile knows as such are not for them,
 // but for all rules of paranoia 1.
 var fragments = []int{
-	920230, 931130, 932200, 932220, 932236, 932240, 942120, 942131, 942150, 942180, 942200, 942210, 942260, 942300, 942310, 942330, 942340, 942361, 942362, 942370, 942380, 942390, 942400, 942410, 942430, 942440, 942450, 942480,
+	920230, 931130, 932200, 932220, 932231, 932271, 932236, 932240, 942120, 942131, 942150, 942180, 942200, 942210, 942260, 942300, 942310, 942330, 942340, 942361, 942362, 942370, 942380, 942390, 942400, 942410, 942430, 942440, 942450, 942480,
 	942510, 942520, 942521, 942522,
 }
 
@@ -46,11 +47,11 @@ func namesOf(list ...string) *regexp.Regexp {
 func NewProfile(app string, tables []string) *Profile {
 	spatial := func() map[string]shape {
 		out := map[string]shape{
-			"bbox": box, "filter": first1(aFilter.inValue, filterList), "cql_filter": cql, "sld_body": aStyle.inValue, "srs": crsName, "crs": crsName, "srsname": crsName, "subsettingcrs": crsName, "outputcrs": crsName, "time": instants,
+			"bbox": box, "filter": first1(aFilter.inValue, filterList, cql), "cql_filter": cql, "sld_body": aStyle.inValue, "srs": crsName, "crs": crsName, "srsname": crsName, "subsettingcrs": crsName, "outputcrs": crsName, "time": instants,
 			"format": mediaType, "info_format": mediaType, "outputformat": first1(mediaType, words), "legend_options": options, "format_options": options, "subset": subset, "map": mapFile, "namespace": namespaces, "namespaces": namespaces,
-			"featureid": words, "resourceid": words, "exceptions": first1(words, mediaType), "outputschema": link, "sortby": first1(words, sorting), "constraint": first1(aFilter.inValue, cql),
+			"featureid": words, "resourceid": words, "exceptions": first1(words, mediaType), "outputschema": link, "sld": link, "geom": wkt, "geometry": wkt, "responseformat": first1(link, mediaType), "propertyname": first1(words, lists), "typenames": first1(words, lists), "sortby": first1(words, sorting), "constraint": first1(aFilter.inValue, cql),
 		}
-		for _, name := range strings.Fields("service version acceptversions request layers styles layer style query_layers typename typenames typenamespace propertyname width height i j x y dpi map_resolution transparent feature_count count maxfeatures startindex resulttype tiled scale tilematrixset tilematrix tilerow tilecol coverageid elementsetname constraintlanguage constraint_language_version maxrecords startposition bgcolor sections language") {
+		for _, name := range strings.Fields("service version acceptversions request layers styles layer style query_layers typename typenamespace width height i j x y dpi map_resolution transparent feature_count count maxfeatures startindex resulttype tiled scale tilematrixset tilematrix tilerow tilecol coverageid elementsetname constraintlanguage constraint_language_version maxrecords startposition bgcolor sections language") {
 			out[name] = words
 		}
 		return out
@@ -69,13 +70,14 @@ func NewProfile(app string, tables []string) *Profile {
 		p := &Profile{shapes: map[string]shape{
 			"sql": func(v string) ([]string, bool) { return selects(v, allowed) },
 			"q":   first1(document, lucene), "fq": lucene, "sort": sorting, "filters": first1(document, valueList), "facet.field": first1(document, words), "fields": first1(document, valueList, sorting), "ext_bbox": box, "value": first1(document, words), "extras__0__value": first1(document, words),
-			"url": link, "author_email": pattern(`[\w.+-]+@[\w.-]+`), "tags": words, "rows": numbers, "start": numbers, "limit": numbers, "offset": numbers,
+			"url": linkOrPath, "fl": words, "qf": weighted, "image_url": link, "website": link, "icon_url": link, "author_email": pattern(`[\w.+-]+@[\w.-]+`), "tags": words, "rows": numbers, "start": numbers, "limit": numbers, "offset": numbers,
 		}}
-		p.texts = namesOf("json.records.*", "json.notes", "json.title", "json.author", "json.maintainer", "json.extras.*.value", "json.resources.*.description", "json.resources.*.name", "json.description", "json.name", "json.tags.*", "json.organization.*", "json.message", "json.fields.*", "json.q", "notes", "title", "description", "author", "maintainer", "name", "tag_string", "extras__*__value", "q", "message")
+		p.texts = namesOf("json.records.*", "json.notes", "json.title", "json.author", "json.maintainer", "json.extras.*.value", "json.resources.*.description", "json.resources.*.name", "json.description", "json.name", "json.tags.*", "json.organization.*", "json.message", "json.fields.*", "json.q", "notes", "title", "description", "author", "maintainer", "name", "tag_string", "extras__*__value", "q", "message", "about", "fullname", "password*", "json.password", "json.about", "json.fullname", "json.title_translated.*", "json.notes_translated.*")
 		return p
 	case "geonetwork":
-		p := &Profile{shapes: spatial(), body: catalogRequest, texts: namesOf("any", "title", "json.query.*.query", "json.*.query_string.query")}
-		p.shapes["query"], p.shapes["include"], p.shapes["id"] = lucene, globbing, uuids
+		p := &Profile{shapes: spatial(), body: catalogRequest, texts: namesOf("any", "title", "password*", "json.password", "comments", "org", "subject", "json.comment", "json.query.*.query", "json.*.query_string.query")}
+		p.shapes["query"], p.shapes["include"], p.shapes["id"], p.shapes["xpath"], p.shapes["metadata/resourceidentifierprefix"], p.values = first1(lucene, searched), globbing, first1(uuidList, linkList), xpath, prefix, aRecord
+		p.shapes["expression"], p.shapes["source"], p.shapes["url"], p.shapes["website"] = link, firstOverview, link, link
 		return p
 	case "mapserver":
 		return &Profile{shapes: spatial(), body: spatialRequest, texts: namesOf()}
@@ -96,6 +98,9 @@ func (p *Profile) split(name, value string) (texts []string, ok bool) {
 			}
 			rest = name[:i]
 		}
+	}
+	if p.values != nil && strings.HasPrefix(value, "<") {
+		return p.values.inValue(value)
 	}
 	s := p.shapes[strings.ToLower(name)]
 	if s == nil {
@@ -150,7 +155,7 @@ func (p *Profile) document(b *body, raw []byte, tx remover) {
 		return
 	}
 	if attrs, texts, ok := p.body.read(raw); ok {
-		b.attrs, b.texts = attrs, texts
+		b.attrs, b.texts = attrs, append(texts, attrs...)
 		for _, id := range fragments {
 			tx.RemoveRuleTargetByID(id, variables.XML, "", nil)
 		}

@@ -48,24 +48,77 @@ var (
 	// mapFile is a path as MapServer gets it, without a way up or to another place.
 	mapFile    = pattern(`(?:/[\w-][\w.-]*)*/?[\w-][\w.-]*\.map`)
 	namespaces = pattern(`(?:xmlns\((?:[\w-]+[=,])?https?://[\w./-]+\),?)+`)
-	sorting    = pattern(`(?i)(?:"[\p{L}\p{N}_ .-]+"|[\p{L}\p{N}_.]+)(?: +(?:asc|desc|A|D))?(?: *, *(?:"[\p{L}\p{N}_ .-]+"|[\p{L}\p{N}_.]+)(?: +(?:asc|desc|A|D))?)*`)
-	valueList  = pattern(`[\p{L}\p{N}_.,:| -]*`)
-	globbing   = pattern(`(?:\.\*)?[\p{L}\p{N}_ -]*(?:\.\*)?`)
-	wildcards  = pattern(`[\\%_*?!#.$ ]?`)
+	sorted     = pattern(`(?i)(?:"[\p{L}\p{N}_ .-]*"|[\p{L}\p{N}_.]+)(?: +(?:asc|desc|A|D))?(?: *, *(?:"[\p{L}\p{N}_ .-]*"|[\p{L}\p{N}_.]+)(?: +(?:asc|desc|A|D))?)*`)
+	lists      = pattern(`(?:\([\p{L}\p{N}_.,:/ -]*\))+`)
+	steps      = pattern(`[\p{L}\p{N}_.:/@*()=\[\], -]*`)
+	// wkt is a geometry as text.
+	wkt       = pattern(`(?i)\s*(?:SRID=\d+;)?(?:(?:MULTI)?(?:POINT|LINESTRING|POLYGON)|GEOMETRYCOLLECTION)(?: Z| M| ZM)?[\s\d.,()eE+-]*`)
+	weighted  = pattern(`(?:[\w.]+(?:\^[\d.]+)? *)+`)
+	uuidList  = pattern(`\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?(?:,\{?[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}\}?)*`)
+	prefix    = pattern(`https?://[\w.:-]+(?:/[\w.{}-]+)*/?`)
+	valueList = pattern(`[\p{L}\p{N}_.,:| -]*`)
+	globbing  = pattern(`(?:\.\*)?[\p{L}\p{N}_ -]*(?:\.\*)?`)
+	wildcards = pattern(`[\\%_*?!#.$ ]?`)
 )
 
-// link is an absolute URL without a user or anything but plain signs.
-func link(v string) ([]string, bool) {
+// link is an absolute URL without a user, to a host that has a name. What it has
+// encoded, and the values of its query, are the texts.
+func link(v string) (texts []string, ok bool) {
 	if len(v) > 2048 || !linkSigns.MatchString(v) || strings.Contains(v, "/../") {
 		return nil, false
 	}
 	u, err := url.Parse(v)
-	return nil, err == nil && u.Host != "" && u.User == nil && linkHost.MatchString(u.Hostname())
+	if err != nil || u.User != nil || !linkHost.MatchString(u.Hostname()) || linkInside.MatchString(u.Hostname()) {
+		return nil, false
+	}
+	add := func(t string) {
+		if _, plain := words(t); !plain {
+			texts = append(texts, t)
+		}
+	}
+	if strings.ContainsAny(u.EscapedPath(), "%;()*!") {
+		add(u.Path)
+	}
+	for one := range strings.SplitSeq(u.RawQuery, "&") {
+		name, value, _ := strings.Cut(one, "=")
+		if value := unescape(value); name == "where" && value == "1=1" { // all features of a layer of ArcGIS
+			continue
+		}
+		add(unescape(name))
+		add(unescape(value))
+	}
+	add(u.Fragment)
+	return texts, true
+}
+
+// linkOrPath is a link, or one within the site.
+func linkOrPath(v string) (texts []string, ok bool) {
+	if strings.HasPrefix(v, "/") && !strings.HasPrefix(v, "//") {
+		return link("https://within.example" + v)
+	}
+	return link(v)
+}
+
+// linkList are links with commas between.
+func linkList(v string) (texts []string, ok bool) {
+	for one := range strings.SplitSeq(v, ",http") {
+		if !strings.HasPrefix(one, "http") {
+			one = "http" + one
+		}
+		t, ok := link(one)
+		if !ok {
+			return nil, false
+		}
+		texts = append(texts, t...)
+	}
+	return texts, true
 }
 
 var (
-	linkSigns = regexp.MustCompile(`^https?://[\p{L}\p{N}_.:/?&=%#~+,-]+$`)
+	linkSigns = regexp.MustCompile(`^https?://[\p{L}\p{N}_.:/?&=%#~+,;()*!@-]+$`)
 	linkHost  = regexp.MustCompile(`^[\p{L}\p{N}-]+(?:\.[\p{L}\p{N}-]+)*\.\p{L}{2,}$`) // no address
+	// linkInside are names that stand for addresses within a network.
+	linkInside = regexp.MustCompile(`(?i)(?:^|\.)(?:internal|local|localhost|localdomain|lan|intranet|nip\.io|sslip\.io|xip\.io|localtest\.me|lvh\.me)$`)
 )
 
 // document is JSON in a value. Its names and texts are the texts.
@@ -87,6 +140,52 @@ func document(v string) (texts []string, ok bool) {
 	return texts, true
 }
 
+// sorting is a list of columns. What stands in quotes is the text.
+func sorting(v string) (texts []string, ok bool) {
+	rest, texts, ok := quoted(v, '"')
+	if !ok {
+		return nil, false
+	}
+	_, ok = sorted(rest)
+	return texts, ok
+}
+
+// xpath is a path through a document. What predicates compare with is the text.
+func xpath(v string) (texts []string, ok bool) {
+	rest, texts, ok := quoted(v, '\'')
+	if !ok {
+		return nil, false
+	}
+	_, ok = steps(strings.ReplaceAll(rest, "''", "a"))
+	return texts, ok
+}
+
+// quoted takes out what stands between pairs of a quotation mark.
+func quoted(v string, mark byte) (rest string, texts []string, ok bool) {
+	parts := strings.Split(v, string(mark))
+	if len(parts)%2 == 0 || strings.ContainsRune(v, '\\') || len(v) > 4096 {
+		return "", nil, false
+	}
+	for i, p := range parts {
+		if i%2 == 1 {
+			texts, parts[i] = append(texts, p), ""
+		}
+	}
+	return strings.Join(parts, string(mark)), texts, true
+}
+
+// searched is a question of GeoNetwork's pages, which name the language by a
+// variable of the server's.
+func searched(v string) (texts []string, ok bool) {
+	rest := searchLang.ReplaceAllString(v, "lang")
+	return []string{rest}, rest != v
+}
+
+// firstOverview is the script that GeoNetwork's own pages send.
+func firstOverview(v string) ([]string, bool) {
+	return nil, v == "return params['_source'].overview == null ? [] : params['_source'].overview.stream().findFirst().orElse([]);"
+}
+
 // lucene is a question to a search engine: words, phrases and fields.
 func lucene(v string) (texts []string, ok bool) {
 	if len(v) > 4096 || !utf8.ValidString(v) {
@@ -106,7 +205,7 @@ func lucene(v string) (texts []string, ok bool) {
 
 var (
 	searchLang  = regexp.MustCompile(`\\?\$\{searchLang\}`)
-	luceneSigns = regexp.MustCompile(`^(?:[\p{L}\p{N}\s_.,:*?~^()\[\]{}"!№„“+-]|&&|\|\|)*$`)
+	luceneSigns = regexp.MustCompile(`^(?:[\p{L}\p{N}\s_.,:*?~^()\[\]{}"!№„“+-]|&&|\|\||/[\p{L}\p{N}]|\\[-+!(){}\[\]^~*?:/&|.])*$`)
 )
 
 var (
@@ -115,9 +214,12 @@ var (
 	cqlBefore    = set1("in and or not like ilike between is")
 )
 
+// cqlTime is a time as it stands in filters without quotes.
+var cqlTime = regexp.MustCompile(`\b\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?\b(?:/\d{4}-\d\d-\d\d(?:T\d\d:\d\d(?::\d\d(?:\.\d+)?)?Z?)?\b)?`)
+
 // cql is a filter in the query language of catalogs.
 func cql(v string) (texts []string, ok bool) {
-	list, ok := tokens(v, ":[]")
+	list, ok := tokens(cqlTime.ReplaceAllString(v, "0"), ":[]")
 	if !ok {
 		return nil, false
 	}

@@ -30,7 +30,9 @@ func (r *Report) WriteText(out io.Writer) {
 			where = "a part that the log does not name"
 		}
 		fmt.Fprintf(out, "\n  %s: rule %d in %s\n", g.Route, g.Rule, where)
-		if g.Message != "" {
+		if w := RuleWords(g.Rule).English; w != "" { // in plain words, as an incident has it
+			fmt.Fprintf(out, "    %s\n", w)
+		} else if g.Message != "" {
 			fmt.Fprintf(out, "    %s\n", g.Message)
 		}
 		fmt.Fprintf(out, "    %d requests, %d callers: %s\n", g.Requests, g.Callers, strings.Join(g.Evidence, "; "))

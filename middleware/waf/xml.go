@@ -36,8 +36,7 @@ func (b *body) readXML(doc []byte, accept Accept) error {
 	if !utf8.Valid(doc) {
 		return &Refusal{http.StatusUnsupportedMediaType, ReasonXMLUnsafe, "XML in another encoding than UTF-8"}
 	}
-	d := xml.NewDecoder(bytes.NewReader(doc))
-	d.CharsetReader = func(string, io.Reader) (io.Reader, error) { return nil, errXMLEncoding }
+	d := newXMLDecoder(doc, accept.Latin)
 	depth, roots := 0, 0
 	var text []byte // of an element, which comments and CDATA may divide
 	for {
@@ -109,6 +108,19 @@ func (b *body) readXML(doc []byte, accept Accept) error {
 	return nil
 }
 
+// newXMLDecoder reads UTF-8. A document of ASCII alone is the same in Latin 1, and
+// OWSLib, which asks catalogs and maps, declares that always.
+func newXMLDecoder(doc []byte, latin bool) *xml.Decoder {
+	d := xml.NewDecoder(bytes.NewReader(doc))
+	d.CharsetReader = func(label string, in io.Reader) (io.Reader, error) {
+		if latin && strings.EqualFold(label, "iso-8859-1") && bytes.IndexFunc(doc, func(r rune) bool { return r >= 0x80 || r == 0x1b }) < 0 {
+			return in, nil
+		}
+		return nil, errXMLEncoding
+	}
+	return d
+}
+
 var errXMLEncoding = errors.New("encoding that is not inspected")
 
 func (b *body) attributes(e xml.StartElement, accept Accept) error {
@@ -117,17 +129,19 @@ func (b *body) attributes(e xml.StartElement, accept Accept) error {
 		if !names.add(a.Name.Space + " " + a.Name.Local) {
 			return badBody(ReasonXML, "an attribute stands twice")
 		}
-		if a.Name.Space == schemaInstance && (a.Name.Local == "schemaLocation" || a.Name.Local == "noNamespaceSchemaLocation") && !accept.SchemaLocation && !schemasKnown(a) {
+		if a.Name.Space == schemaInstance && (a.Name.Local == "schemaLocation" || a.Name.Local == "noNamespaceSchemaLocation") && !accept.SchemaLocation && !schemasKnown(a, accept.Host) {
 			return badBody(ReasonXMLUnsafe, "a schemaLocation that is not one of a standard")
 		}
 		b.attrs = append(b.attrs, a.Value)
+		b.texts = append(b.texts, textsOfAttribute(a)...) // most rules look at texts alone
 	}
 	return nil
 }
 
-// schemasKnown reports whether a schemaLocation names only schemas of standards.
-// Its words are namespaces and locations in turn.
-func schemasKnown(a xml.Attr) bool {
+// schemasKnown reports whether a schemaLocation names only schemas of standards,
+// and the one of its own types that the service itself describes, as clients of
+// WFS transactions name it. Its words are namespaces and locations in turn.
+func schemasKnown(a xml.Attr, own string) bool {
 	words := strings.Fields(a.Value)
 	if a.Name.Local == "schemaLocation" && len(words)%2 != 0 {
 		return false
@@ -140,8 +154,11 @@ func schemasKnown(a xml.Attr) bool {
 		if !ok {
 			rest, ok = strings.CutPrefix(w, "https://")
 		}
-		host, _, _ := strings.Cut(rest, "/")
-		known := false
+		host := rest[:len(rest)-len(strings.TrimLeft(rest, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.:-"))]
+		if after := rest[len(host):]; after != "" && after[0] != '/' && after[0] != '?' {
+			return false // a user, or what parsers read differently
+		}
+		known := own != "" && strings.EqualFold(host, own) && strings.Contains(strings.ToLower(rest), "request=describefeaturetype")
 		for _, k := range knownSchemas {
 			known = known || host == k
 		}
