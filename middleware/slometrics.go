@@ -27,8 +27,9 @@ func (m *Metrics) newSLOTimes(k sloTimesKey) *sloTimes {
 	return t
 }
 
-// sloBuckets are the bounds of objectives, and some between.
-var sloBuckets = []float64{.1, .25, .5, 1, 2, 3, 5, 10, 20, 30, 60}
+// sloBuckets are the bounds of objectives, and what is fast; native histograms have the
+// rest.
+var sloBuckets = []float64{.1, .25, .5, 1, 3, 5, 10, 30}
 
 // objectives tells the numbers that services promise, so that rules and reports
 // need not know them.
