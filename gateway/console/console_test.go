@@ -120,7 +120,7 @@ func TestPages(t *testing.T) {
 		{"/incident?id=+incident+" + strings.ToUpper(number1) + ".", 200, map[string][]string{
 			"en": {"Refused with 403", "vazel.yaml:7", "a script", "941100", "change", "built in"}, "bg": {"скрипт", "промяна", "Кой ред реши"},
 		}},
-		{"/incident?id=" + number2, 200, map[string][]string{"en": {"Would be refused with 403", "let through in mode detect, and answered with 200", "Detected by", "a script", "vazel.yaml:7"}, "bg": {"Щеше да бъде отказана с код 403", "Засечена от"}}},
+		{"/incident?id=" + number2, 200, map[string][]string{"en": {"Would be refused with 403", "let through in mode detect, and answered with 200", "Let through: the policy only detects", "Detected by", "a script", "vazel.yaml:7"}, "bg": {"Щеше да бъде отказана с код 403", "Засечена от"}}},
 		{"/incident?id=" + strings.Repeat("0", 32), 404, map[string][]string{"en": {"not known here"}, "bg": {"не е известен"}}},
 		{"/incident?id=%22%3E%3Cscript%3E", 400, map[string][]string{"en": {"no incident number"}, "bg": {"няма номер"}}},
 	} {

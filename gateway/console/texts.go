@@ -75,7 +75,7 @@ var inBulgarian = map[string]string{
 	"Refused with %d":                                  "Отказана с код %d",
 	"Would be refused with %d":                         "Щеше да бъде отказана с код %d",
 	"let through in mode detect, and answered with %d": "пропусната в режим detect с отговор %d",
-	"Detected by": "Засечена от", "Decision": "Решение", "refused": "отказани", "would be refused (mode detect)": "щяха да бъдат отказани (режим detect)", "Nothing would have been refused.": "Нищо не би било отказано.",
+	"Let through: the policy only detects":             "Пропусната: политиката само наблюдава", "Detected by": "Засечена от", "Decision": "Решение", "refused": "отказани", "would be refused (mode detect)": "щяха да бъдат отказани (режим detect)", "Nothing would have been refused.": "Нищо не би било отказано.",
 	"The caller was told": "На повикващия е казано", "Request": "Заявка", "Network": "Мрежа", "Limit that refused": "Ограничение, което отказа", "Protocol": "Протокол", "Detail": "Подробности", "Refused by": "Отказана от",
 	"its certificate names %s": "удостоверението посочва %s", "What matched": "Какво съвпадна", "Score": "Резултат", "Category": "Категория", "rule": "правило", "also in %s": "също в %s",
 	"Personal data in it is masked.": "Личните данни в него са скрити.", "Which line decided": "Кой ред реши", "Setting": "Настройка", "Place": "Място", "Level": "Ниво", "built in": "вградено", "From": "От",
