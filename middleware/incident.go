@@ -92,7 +92,7 @@ func (rec *Record) incident() *Incident {
 	if rec.Organization == "" {
 		i.Claimed = rec.Identity.Claimed
 	}
-	if d.By == "waf" {
+	if d.By == "waf" || rec.InspectionOutcome == "detect" { // and refused by another policy then
 		matches := slices.Clone(rec.InspectionMatches[:min(len(rec.InspectionMatches), maxIncidentMatches)])
 		for k := range matches {
 			m := &matches[k]

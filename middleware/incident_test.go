@@ -48,6 +48,11 @@ func TestIncidents(t *testing.T) {
 	if w := l.Find("watched"); w == nil || !w.Detected || w.Status != 403 || w.Answered != 200 || w.By != "waf" || got.Detected {
 		t.Errorf("what detect mode let through: %+v", w)
 	}
+	later := refusedBy("later", "nra", start)
+	later.InspectionOutcome, later.InspectionMode, later.InspectionMatches = "detect", "detect", []waf.Match{{Rule: 942100}}
+	if i := later.incident(); i.Detected || i.By != "allow" || i.Inspection == nil || len(i.Inspection.Matches) != 1 {
+		t.Errorf("detected, and refused by another policy: %+v", i)
+	}
 	all := l.List(nil, 3)
 	if len(all) != 3 || all[0].ID != fmt.Sprint("stranger", 2*maxIncidents) || !all[1].Time.After(all[2].Time) {
 		t.Errorf("got %v, want the newest three", all)

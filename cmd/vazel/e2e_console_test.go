@@ -20,7 +20,7 @@ func TestE2EConsole(t *testing.T) {
 	need(t, "chromium", "chromium")
 	need(t, "npm", "npm")
 	w := newWatched(t)
-	for i := range 40 {
+	for i := range 12 {
 		w.round(i)
 	}
 	newest := func(query string) string {
