@@ -274,8 +274,9 @@ func TestOCSPLife(t *testing.T) {
 	r := s.organizations[0].responder
 	s.Identify(state(leaf), time.Now())
 	entry := r.held[ocspKey(leaf, ca.cert)]
+	now := time.Now() // one for all, as answers count in seconds
 	at := func(d time.Duration) func(*ocsp.Response) {
-		return func(r *ocsp.Response) { r.ThisUpdate = time.Now().Add(d) }
+		return func(r *ocsp.Response) { r.ThisUpdate = now.Add(d) }
 	}
 	step := func(what string, answer []byte, want Reason, changed bool) {
 		t.Helper()

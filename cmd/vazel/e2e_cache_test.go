@@ -20,6 +20,7 @@ const cacheTests = "http-cache-tests@0.4.5"
 // its cases are questions without a right answer, so the yardstick is others:
 // nginx passes 186 of 350.
 func TestE2ECacheTests(t *testing.T) {
+	t.Parallel()
 	node, npm := need(t, "node", "nodejs"), need(t, "npm", "npm")
 	vazel, err := binary()
 	if err != nil {
@@ -61,17 +62,15 @@ services:
 	if err := os.WriteFile(filepath.Join(dir, "vazel.yaml"), []byte(conf), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	t.Setenv("npm_config_port", upstream)
-	t.Setenv("npm_config_protocol", "http")
-	t.Setenv("npm_config_pidfile", filepath.Join(dir, "server.pid"))
-	start(t, filepath.Join(dir, "package"), node, "server/server.mjs")
+	settings := []string{"npm_config_port=" + upstream, "npm_config_protocol=http", "npm_config_pidfile=" + filepath.Join(dir, "server.pid")}
+	start(t, filepath.Join(dir, "package"), "env", append(settings, node, "server/server.mjs")...)
 	start(t, dir, vazel, "run", "-config", dir, "-watch=false")
 	until(t, "gateway and test server", func() bool {
 		return exec.Command("curl", "-s", "-o", os.DevNull, "--cacert", filepath.Join(dir, "pki", "dev-ca.pem"), "https://localhost:"+https+"/").Run() == nil
 	})
 	cmd := exec.Command(node, "--no-warnings", "cli.mjs")
 	cmd.Dir = filepath.Join(dir, "package")
-	cmd.Env = append(os.Environ(), "npm_config_id=", "npm_package_config_id=", "npm_config_base=https://localhost:"+https, "NODE_EXTRA_CA_CERTS="+filepath.Join(dir, "pki", "dev-ca.pem"))
+	cmd.Env = append(append(os.Environ(), settings...), "npm_config_id=", "npm_package_config_id=", "npm_config_base=https://localhost:"+https, "NODE_EXTRA_CA_CERTS="+filepath.Join(dir, "pki", "dev-ca.pem"))
 	out, err := cmd.Output()
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)

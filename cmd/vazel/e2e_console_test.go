@@ -17,6 +17,7 @@ import (
 // against WCAG 2.2 AA, nothing is too wide, and the Content-Security-Policy stops
 // nothing that the pages need.
 func TestE2EConsole(t *testing.T) {
+	t.Parallel()
 	need(t, "chromium", "chromium")
 	need(t, "npm", "npm")
 	w := newWatched(t)

@@ -257,6 +257,7 @@ func resolved(q string) string {
 // watches a node with all kinds of traffic. Each has to find something, but those
 // of panels that say why they may be empty.
 func TestE2EDashboards(t *testing.T) {
+	t.Parallel()
 	need(t, "prometheus", "prometheus")
 	w := newWatched(t)
 	p := newPrometheus(t, w.admin)

@@ -18,6 +18,7 @@ import (
 // TestE2ELogs sends the security log to rsyslog, which asks for a certificate and
 // is stopped and started again, and reports a promise from a real Prometheus.
 func TestE2ELogs(t *testing.T) {
+	t.Parallel()
 	rsyslogd := need(t, "rsyslogd", "rsyslog-gnutls")
 	vazel, err := binary()
 	if err != nil {

@@ -20,6 +20,7 @@ import (
 // TestE2ERules: promtool finds the rules well formed, and each alert fires and
 // stays silent when it should.
 func TestE2ERules(t *testing.T) {
+	t.Parallel() // promtool takes a minute of one CPU
 	promtool := need(t, "promtool", "prometheus")
 	rules, err := filepath.Abs("../../dashboards/rules")
 	if err != nil {

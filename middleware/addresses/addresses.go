@@ -82,7 +82,7 @@ func (s Source) sameList(o Source) bool {
 
 // CheckFile reads the list of a file as a set would.
 func (s Source) CheckFile() error {
-	_, _, err := readFile(s)
+	_, _, _, err := readFile(s)
 	return err
 }
 

@@ -124,7 +124,7 @@ func same(a, b os.FileInfo) bool {
 // readAgain reads a file that may have changed.
 func (m *Manager) readAgain(s *Set) {
 	start := time.Now()
-	st, info, err := readFile(s.source)
+	st, b, info, err := readFile(s.source)
 	if err == nil {
 		if now, err2 := os.Stat(s.source.File); err2 != nil || !same(now, info) {
 			return // while it was read; the next look sees more
@@ -143,8 +143,8 @@ func (m *Manager) readAgain(s *Set) {
 		s.failure(m, err)
 		return
 	}
+	m.keep(s, st, b) // first: whoever hears of the change may write the next list
 	s.succeeded(m, "success", st)
-	m.keepFile(s)
 }
 
 // keepFile keeps a copy of a list from a file, for a start while the file can't
@@ -155,13 +155,20 @@ func (m *Manager) keepFile(s *Set) {
 		return
 	}
 	b, err := os.ReadFile(s.source.File)
-	if err == nil && sha256.Sum256(b) != st.sum {
-		return // it changed; the next look sees more
+	switch {
+	case err != nil:
+		m.Log.Warn("an address list could not be kept on disk", zap.String("set", s.name), zap.Error(err))
+	case sha256.Sum256(b) == st.sum: // or else the next look sees more
+		m.keep(s, st, b)
 	}
-	if err == nil {
-		err = s.writeKept(b, st)
+}
+
+// keep writes the list st, as it was read, to disk.
+func (m *Manager) keep(s *Set, st *state, b []byte) {
+	if s.keep == "" || st.sum == s.kept {
+		return
 	}
-	if err != nil {
+	if err := s.writeKept(b, st); err != nil {
 		m.Log.Warn("an address list could not be kept on disk", zap.String("set", s.name), zap.Error(err))
 	}
 }

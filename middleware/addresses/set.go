@@ -85,7 +85,7 @@ func (s *Set) staleAt() time.Time {
 // a former one is there.
 func (s *Set) begin() error {
 	start, former := time.Now(), s.state.Load()
-	st, info, err := readFile(s.source)
+	st, _, info, err := readFile(s.source)
 	if err == nil && former != nil {
 		err = s.source.fits(st.table, former.table.entries)
 	}
@@ -103,26 +103,26 @@ func (s *Set) begin() error {
 
 // readFile reads the list of a file. It was whole only if nobody wrote to it
 // meanwhile.
-func readFile(s Source) (*state, os.FileInfo, error) {
+func readFile(s Source) (*state, []byte, os.FileInfo, error) {
 	info, err := os.Stat(s.File)
 	switch {
 	case err != nil:
-		return nil, nil, err
+		return nil, nil, nil, err
 	case !info.Mode().IsRegular():
-		return nil, info, fmt.Errorf("%s is not a regular file", s.File)
+		return nil, nil, info, fmt.Errorf("%s is not a regular file", s.File)
 	case info.Size() > maxList:
-		return nil, info, fmt.Errorf("%s is larger than %d MiB", s.File, maxList>>20)
+		return nil, nil, info, fmt.Errorf("%s is larger than %d MiB", s.File, maxList>>20)
 	}
 	b, err := os.ReadFile(s.File)
 	if err != nil {
-		return nil, info, err
+		return nil, nil, info, err
 	}
 	st, err := s.judge(b, -1)
 	if err != nil {
-		return nil, info, err
+		return nil, nil, info, err
 	}
 	st.got = notAfter(info.ModTime(), time.Now())
-	return st, info, nil
+	return st, b, info, nil
 }
 
 // judge makes a state of what a source said.
