@@ -142,7 +142,9 @@ export const lines = (o) => {
     .withTransformation({ id: 'extractFields', options: { source: 'labels', format: 'json', replace: true, keepTime: true } })
     .withTransformation({ id: 'filterFieldsByName', options: { include: { names: ['Time', ...Object.keys(o.labels)] } } })
     .withTransformation({ id: 'organize', options: { indexByName: Object.fromEntries(['Time', ...Object.keys(o.labels)].map((n, i) => [n, i])), renameByName: o.labels } });
-  widths(p, { Time: 190, ...o.widths });
+  widths(p, { Time: 170, ...o.widths });
+  (o.wrapped ?? []).forEach((name) => p.overrideByName(name, [{ id: 'custom.wrapText', value: true }]));
+  p.overrideByName('Incident · Инцидент', [{ id: 'links', value: [lead('vazel-investigation', 'incident')] }]);
   return [p, o.empty];
 };
 export const good = (text, translated) => [new Text().title('What good looks like · Как изглежда добре').description('What this page shows when nothing is wrong.')
