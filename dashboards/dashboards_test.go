@@ -17,7 +17,7 @@ type panel struct {
 	Title       string
 	Description string
 	FieldConfig struct {
-		Defaults  struct{ Unit string }
+		Defaults  struct{ Unit, NoValue string }
 		Overrides []struct {
 			Properties []struct {
 				ID    string
@@ -105,6 +105,9 @@ func TestDashboards(t *testing.T) {
 			}
 			if p.Description == "" || p.Type != "text" && p.FieldConfig.Defaults.Unit == "" {
 				t.Errorf("%s: panel %q has no description or no unit", name, p.Title)
+			}
+			if strings.Contains(p.Description, " Empty: ") && !cyrillic.MatchString(p.FieldConfig.Defaults.NoValue) {
+				t.Errorf("%s: panel %q does not say why it is empty, in both languages: %q", name, p.Title, p.FieldConfig.Defaults.NoValue)
 			}
 			if !cyrillic.MatchString(p.Title) && !slices.Contains(oneLanguage, p.Title) {
 				t.Errorf("%s: panel %q has no Bulgarian title", name, p.Title)
