@@ -105,7 +105,7 @@ services: {registry: {owner: nra, hosts: [localhost], upstreams: [%q], slo: regi
 			return false
 		}
 		s := q.Services[0]
-		if s.Kept == nil || !*s.Kept || s.Promised.FirstByte != 1 || s.FirstByte["p90"] <= 0 || s.FirstByte["p95"] < s.FirstByte["p90"] || s.FirstByte["p99"] > 1 {
+		if s.Kept == nil || !*s.Kept || s.Promised.FirstByte != 1 || s.FirstByte["p90"] <= 0 || s.FirstByte["p95"] < s.FirstByte["p90"] || s.FirstByte["p99"] > 1 || s.Year == nil || *s.Year != 1 {
 			t.Fatalf("reported: %s", out)
 		}
 		return true

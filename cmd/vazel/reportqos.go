@@ -39,8 +39,9 @@ type serviceQuality struct {
 
 	// FirstByte is within which time responses began, in seconds, by their share: p50, p90, p95, p99 and that of the promise. Absent if no time is promised.
 	FirstByte    map[string]float64 `json:"first_byte_seconds,omitempty"`
-	InTime       *float64           `json:"share_in_time,omitempty"` // of those that did not fail; absent without any, or if nothing is promised
-	Availability *float64           `json:"availability,omitempty"`  // share of requests that did not fail; absent without any
+	InTime       *float64           `json:"share_in_time,omitempty"`         // of those that did not fail; absent without any, or if nothing is promised
+	Availability *float64           `json:"availability,omitempty"`          // share of requests that did not fail; absent without any
+	Year         *float64           `json:"availability_365_days,omitempty"` // likewise of the year that ends with the month, as far back as Prometheus remembers
 	LargeRate    *float64           `json:"large_responses_bytes_per_second,omitempty"`
 	Mean         float64            `json:"mean_rate_per_second"`
 	Peak         float64            `json:"highest_rate_per_second"`
@@ -210,7 +211,15 @@ func (p *prometheusAPI) quality(ctx context.Context, from, to, now time.Time) (*
 			}
 		}
 	}
-	samples, err := p.query(ctx, "sum by (service, profile, operation) (increase(vazel_slo_large_response_bytes_total["+window+"])) / (sum by (service, profile, operation) (increase(vazel_slo_large_response_seconds_total["+window+"])) > 0)", at)
+	answered, all := counted("ok|slow", "365d"), counted("ok|slow|error", "365d")
+	samples, err := p.query(ctx, "("+answered+" or 0 * "+all+") / ("+all+" > 0)", at)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range samples {
+		of(v.labels).Year = &v.value
+	}
+	samples, err = p.query(ctx, "sum by (service, profile, operation) (increase(vazel_slo_large_response_bytes_total["+window+"])) / (sum by (service, profile, operation) (increase(vazel_slo_large_response_seconds_total["+window+"])) > 0)", at)
 	if err != nil {
 		return nil, err
 	}
@@ -226,6 +235,11 @@ func (p *prometheusAPI) quality(ctx context.Context, from, to, now time.Time) (*
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Profile, b.Profile), cmp.Compare(a.Operation, b.Operation))
 	})
 	return q, nil
+}
+
+// counted asks for the number of requests with some results.
+func counted(results, window string) string {
+	return `sum by (service, profile, operation) (increase(vazel_slo_requests_total{result=~"` + results + `"}[` + window + `]))`
 }
 
 // firstByte asks for the time within which a share of responses began: of the native
