@@ -249,7 +249,7 @@ var (
 
 // resolved is a query as Grafana sends it for the last minute, all selected.
 func resolved(q string) string {
-	q = strings.NewReplacer("$job", "vazel", "$instance", ".+", "$__rate_interval", "5s", "$__range", "60s").Replace(q)
+	q = strings.NewReplacer("$job", "vazel", "$instance", ".+", "$__rate_interval", "5s", "$__range", "60s", "$__interval", "5s").Replace(q)
 	return grafanaVariable.ReplaceAllString(q, ".*")
 }
 
