@@ -75,6 +75,12 @@ func FuzzClientAddr(f *testing.F) {
 func TestTraceContext(t *testing.T) {
 	t.Parallel()
 	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for _, state := range []string{"vendor=7523169263", "vendor=" + strings.Repeat("a", 600)} {
+		rec := &Record{}
+		if newIDs(rec, http.Header{"Traceparent": {good}, "Tracestate": {state}}, true); rec.TraceState != "" || rec.ParentID == "" {
+			t.Errorf("state %.20q: %q, parent %q", state, rec.TraceState, rec.ParentID)
+		}
+	}
 	for _, c := range []struct {
 		name    string
 		fields  []string
