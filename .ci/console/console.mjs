@@ -34,8 +34,11 @@ try {
         if (await page.evaluate(() => document.documentElement.lang) !== lang) complain(where, 'another language');
         const wide = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
         if (wide > 0) complain(where, `the page is ${wide} px too wide`);
-        await page.evaluate(axe);
-        const { violations } = await page.evaluate(() => axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] }));
+        let violations = [];
+        if (lang === 'en' || look === 'light') { // colors and sizes are the same in both languages, words in all looks
+          await page.evaluate(axe);
+          ({ violations } = await page.evaluate(() => axe.run({ runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice'] })));
+        }
         for (const v of violations) complain(where, `${v.id}: ${v.help}: ${v.nodes.map((n) => `${n.target} ${n.failureSummary}`).slice(0, 3).join('; ')}`);
         if (flags.out) {
           mkdirSync(flags.out, { recursive: true });
