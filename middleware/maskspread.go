@@ -125,35 +125,47 @@ func threeDigits(s string) bool {
 		(c >= 'A' && c <= 'Y' && (c-'A')%4 == 0 || c == 'c' || c == 'g' || c == 'k') && (d >= 'w' && d <= 'z' || d >= '0' && d <= '5')
 }
 
+// How much Base64 around six digits is decoded: room for an IBAN. What a client sends
+// may be full of digits, and each costs no more than this.
+const (
+	base64Before = 48
+	base64After  = 64
+)
+
 // base64Around is the Base64 around s[i:j], not before last, if there is anything to
 // mask in it. The end is 0 if not.
 func base64Around(s string, i, j, last int) (from, end int) {
-	var tried [4]bool // one text can begin at four places
 	for k := i; k+8 <= j; k++ {
 		if c := s[k]; c < 'M' || c > 'O' || !digitsInBase64(s[k:j]) {
 			continue
 		}
-		from, end = k, k+8
-		for from > last && inBase64(s[from-1]) {
-			from--
-		}
-		from += (k - from) % 4
-		if tried[from%4] {
+		from, end = base64Bounds(s, k, max(last, k-base64Before), min(len(s), k+base64After))
+		aligned := from + (k-from)%4
+		// A dash before it may be part of it, or not.
+		word := max(aligned, i+(k-i)%4)
+		if !hidesNumber(s[aligned:end]) && (word == aligned || !hidesNumber(s[word:end])) {
 			continue
 		}
-		tried[from%4] = true
-		for end < len(s) && inBase64(s[end]) {
+		from, end = base64Bounds(s, k, last, len(s))
+		for end < len(s) && s[end] == '=' {
 			end++
 		}
-		// A dash before it may be part of it, or not.
-		if hidesNumber(s[from:end]) || hidesNumber(s[i+(k-i)%4:end]) {
-			for end < len(s) && s[end] == '=' {
-				end++
-			}
-			return from, end
-		}
+		return from, end
 	}
 	return 0, 0
+}
+
+// base64Bounds is how far Base64 goes on both sides of s[k], within from and end.
+func base64Bounds(s string, k, from, end int) (int, int) {
+	b := k
+	for b > from && inBase64(s[b-1]) {
+		b--
+	}
+	e := k
+	for e < end && inBase64(s[e]) {
+		e++
+	}
+	return b, e
 }
 
 // inBase64 knows both alphabets, but for the slash, which parts a path.
