@@ -324,6 +324,6 @@ var fieldDocs = map[string]string{
 	"store.TLS.ServerName":                      "The name that the server's certificate must have; default: the host of the address.",
 	"tracing.Settings.Headers":                  "Fields that are sent to the collector, such as Authorization; their values are references to secrets.",
 	"tracing.Settings.OTLP":                     "The collector: the URL of its OTLP over HTTP, such as https://otel.egov.example:4318; /v1/traces is added where the URL has no path. Required. What a slow or dead collector can't take is lost and counted by vazel_trace_spans_total; requests never wait for it.",
-	"tracing.Settings.Sample":                   "The share of requests that are traced, such as 1% or 0.01; default: 1%. A request that a trusted proxy passes on follows the decision in its traceparent; the traceparent of anybody else is not believed, so that no client decides how much is traced.",
+	"tracing.Settings.Sample":                   "The share of requests that are traced, such as 1% or 0.01; default: 1%. A request that a trusted proxy passes on follows the decision in its traceparent. Nobody else decides how much is traced: the span of another client's request is linked to the one that its traceparent names, and sampled as any other.",
 	"tracing.Settings.TLS":                      "How the collector is proven, and how it knows this node; default: by the authorities of the system, and not at all.",
 }

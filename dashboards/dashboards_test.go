@@ -17,9 +17,15 @@ type panel struct {
 	Title       string
 	Description string
 	FieldConfig struct {
-		Defaults  struct{ Unit string }
-		Overrides []any
+		Defaults  struct{ Unit, NoValue string }
+		Overrides []struct {
+			Properties []struct {
+				ID    string
+				Value json.RawMessage
+			}
+		}
 	}
+	Links   []struct{ Title, URL string }
 	Targets []struct {
 		Expr       string
 		Datasource struct{ Type string }
@@ -100,9 +106,79 @@ func TestDashboards(t *testing.T) {
 			if p.Description == "" || p.Type != "text" && p.FieldConfig.Defaults.Unit == "" {
 				t.Errorf("%s: panel %q has no description or no unit", name, p.Title)
 			}
+			if strings.Contains(p.Description, " Empty: ") && !cyrillic.MatchString(p.FieldConfig.Defaults.NoValue) {
+				t.Errorf("%s: panel %q does not say why it is empty, in both languages: %q", name, p.Title, p.FieldConfig.Defaults.NoValue)
+			}
 			if !cyrillic.MatchString(p.Title) && !slices.Contains(oneLanguage, p.Title) {
 				t.Errorf("%s: panel %q has no Bulgarian title", name, p.Title)
 			}
+		}
+	}
+}
+
+// links are those of a panel: of its title, and of its cells.
+func (p *panel) links(t *testing.T) (urls []string) {
+	t.Helper()
+	for _, l := range p.Links {
+		urls = append(urls, l.URL)
+	}
+	for _, o := range p.FieldConfig.Overrides {
+		for _, property := range o.Properties {
+			if property.ID != "links" {
+				continue
+			}
+			var l []struct{ Title, URL string }
+			if err := json.Unmarshal(property.Value, &l); err != nil {
+				t.Fatal(err)
+			}
+			for _, one := range l {
+				urls = append(urls, one.URL)
+			}
+		}
+	}
+	return urls
+}
+
+var linkURL = regexp.MustCompile(`^/d/([a-z-]+)\?(?:var-([a-z]+)=\$\{__value\.text:percentencode\}&)?\$\{__url_time_range\}&\$\{datasource:queryparam\}&\$\{job:queryparam\}&\$\{instance:queryparam\}$`)
+
+// TestLinks: from the overview, one step leads to the page that answers a question,
+// with the selection; and the value of a cell becomes that of a variable which is there.
+func TestLinks(t *testing.T) {
+	all := load(t)
+	for name, d := range all {
+		for _, p := range d.Panels {
+			for _, url := range p.links(t) {
+				if name == "vazel-overview" && strings.HasSuffix(url, "/docs/runbooks/${__value.raw}.md") {
+					continue
+				}
+				m := linkURL.FindStringSubmatch(url)
+				if m == nil || all[m[1]] == nil {
+					t.Errorf("%s: %q leads to %s", name, p.Title, url)
+					continue
+				}
+				found := m[2] == ""
+				for _, v := range all[m[1]].Templating.List {
+					found = found || v.Name == m[2]
+				}
+				if !found {
+					t.Errorf("%s: %q leads to %s, which has no variable %s", name, p.Title, m[1], m[2])
+				}
+			}
+		}
+	}
+	var from []string
+	for _, p := range all["vazel-overview"].Panels {
+		from = append(from, p.links(t)...)
+	}
+	for _, want := range []string{
+		"/d/vazel-organizations?var-organization=", "/d/vazel-investigation?var-organization=", // who is refused, and why
+		"/d/vazel-tls?",                    // whose certificate ends next
+		"/d/vazel-upstreams?var-upstream=", // which service is slow
+		"/d/vazel-inspection?",             // whether inspection blocks real users
+		"/d/vazel-audit?",                  // whether logs are complete
+	} {
+		if !slices.ContainsFunc(from, func(url string) bool { return strings.HasPrefix(url, want) }) {
+			t.Errorf("nothing on the overview leads to %s", want)
 		}
 	}
 }

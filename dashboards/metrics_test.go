@@ -130,6 +130,37 @@ func TestMetricsExist(t *testing.T) {
 	}
 }
 
+// notShown are the metrics without a panel, and why they need none.
+var notShown = map[string]string{
+	"vazel_cache_entries":                            "the cache is bounded by bytes, which are shown",
+	"vazel_certificate_not_before_timestamp_seconds": "only alerts need the share of a certificate's life that is left",
+}
+
+// TestEveryMetricIsShown: an operator finds each metric of the gateway's own on a
+// dashboard.
+func TestEveryMetricIsShown(t *testing.T) {
+	var queries strings.Builder
+	for _, d := range load(t) {
+		for _, p := range d.Panels {
+			for _, q := range p.Targets {
+				queries.WriteString(q.Expr + "\n")
+			}
+		}
+	}
+	shown := map[string]bool{}
+	for _, m := range selector.FindAllStringSubmatch(queries.String(), -1) {
+		shown[m[1]] = true
+		for _, suffix := range []string{"_bucket", "_count", "_sum"} {
+			shown[strings.TrimSuffix(m[1], suffix)] = true
+		}
+	}
+	for name := range metrics(t) {
+		if why := notShown[name]; strings.HasPrefix(name, "vazel_") && shown[name] == (why != "") {
+			t.Errorf("%s: shown = %v, though the reason not to show it is %q", name, shown[name], why)
+		}
+	}
+}
+
 // TestLogFields holds the page that asks Loki to the fields of the access log.
 func TestLogFields(t *testing.T) {
 	code, err := os.ReadFile("../middleware/lognative.go")

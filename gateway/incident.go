@@ -224,15 +224,19 @@ func (g *Gateway) Incident(id string) *IncidentReport {
 }
 
 // RefusalFilter narrows refusals; what is empty does not.
-type RefusalFilter struct{ Organization, Service, Reason string }
+type RefusalFilter struct {
+	Organization, Service, Reason string
+	Detected                      bool // what would have been refused, instead of what was
+}
 
 // Anonymous is what a filter calls callers without a proven organization.
 const Anonymous = "_anonymous"
 
-// Refusals are the newest refusals, most of them at most.
+// Refusals are the newest refusals, most of them at most, or what mode detect let
+// through.
 func (g *Gateway) Refusals(f RefusalFilter, most int) []*middleware.Incident {
 	return g.refused.List(func(i *middleware.Incident) bool {
-		return (f.Organization == "" || f.Organization == i.Organization || f.Organization == Anonymous && i.Organization == "") &&
+		return f.Detected == i.Detected && (f.Organization == "" || f.Organization == i.Organization || f.Organization == Anonymous && i.Organization == "") &&
 			(f.Service == "" || f.Service == i.Service) && (f.Reason == "" || f.Reason == i.Reason)
 	}, most)
 }

@@ -239,6 +239,15 @@ func TestLimitsTogether(t *testing.T) {
 			t.Errorf("request %d: RateLimit: %s", i, left)
 		}
 	}
+	let := n.gateway.Refusals(RefusalFilter{Detected: true}, 10)
+	if len(let) != 4 {
+		t.Errorf("mode detect let %d requests through, want 4", len(let))
+	}
+	for _, i := range let {
+		if i.Policy != "inner:planned" || i.By != "rate_limit" || i.Status != 429 || i.Answered != 200 || len(i.Decided) == 0 {
+			t.Errorf("let through: %+v", i)
+		}
+	}
 	for series, want := range map[string]string{
 		`vazel_ratelimit_decisions_total{decision="allowed",policy="inner:total"}`:          "5",
 		`vazel_ratelimit_decisions_total{decision="limited",policy="inner:total"}`:          "2",

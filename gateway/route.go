@@ -89,16 +89,12 @@ func (h *hosts) add(pattern string, s *service) {
 }
 
 // newService makes the routing tables of a service. handlerOf makes the handler
-// of a route whose paths begin with prefix; everybody is what "*" in allow
-// stands for.
-func newService(c *config.Service, everybody []string, handlerOf func(r *config.Route, prefix string) (http.Handler, error)) (*service, error) {
+// of a route whose paths begin with prefix, refusals is what requests without a route
+// pass; everybody is what "*" in allow stands for.
+func newService(c *config.Service, everybody []string, refusals middleware.Func, handlerOf func(r *config.Route, prefix string) (http.Handler, error)) (*service, error) {
 	s := &service{
 		name: c.Name, mtls: c.Policy.MTLS, errors: c.Policy.Errors, grpc: strings.HasPrefix(c.Policy.UpstreamProtocol, "h2"),
-		prefix: map[string][]*route{}, exact: map[string][]*route{}, denied: map[string][]*route{},
-	}
-	var err error
-	if s.refusals, err = c.Policy.SecurityHeaders.Build(middleware.Env{Service: c.Name}); err != nil {
-		return nil, err
+		refusals: refusals, prefix: map[string][]*route{}, exact: map[string][]*route{}, denied: map[string][]*route{},
 	}
 	if s.mtls == "" {
 		s.mtls = certs.MTLSOff
@@ -284,10 +280,6 @@ func headerHas(h http.Header, name, want string) bool {
 // refuse answers a request without a route as the service's routes would.
 func (s *service) refuse(w http.ResponseWriter, r *http.Request, deny func(http.ResponseWriter)) {
 	middleware.RecordOf(r.Context()).Errors = s.errors
-	if s.refusals == nil {
-		deny(w)
-		return
-	}
 	s.refusals(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { deny(w) })).ServeHTTP(w, r)
 }
 

@@ -50,7 +50,7 @@ func TestSeries(t *testing.T) {
 	}
 	conf.WriteString("services:\n")
 	for s := range services {
-		fmt.Fprintf(&conf, "  s%d:\n    owner: meu\n    hosts: [s%d.wild.example]\n    upstreams: [\"http://%s\"]\n    waf: {mode: %s}\n    health: {path: /, every: 1s}\n    mtls: optional\n    routes:\n", s, s, n.upstream.address, "@WAF@")
+		fmt.Fprintf(&conf, "  s%d:\n    owner: meu\n    hosts: [s%d.wild.example]\n    upstreams: [\"http://%s\"]\n    waf: {mode: %s}\n    health: {path: /, every: 1s}\n    slo: registry\n    mtls: optional\n    routes:\n", s, s, n.upstream.address, "@WAF@")
 		for r := range routes - 1 {
 			fmt.Fprintf(&conf, "      - {paths: [/r%d], rate_limit: {rate: 1000/s, burst: 2000, per: organization}}\n", r)
 		}

@@ -190,7 +190,12 @@ func (g *Gateway) buildService(shared middleware.Env, sc *config.Service, everyb
 			return nil, nil, err
 		}
 	}
-	svc, err := newService(sc, everybody, func(rc *config.Route, prefix string) (http.Handler, error) {
+	shared.Service = sc.Name
+	refusals, err := sc.Policy.BuildRefusals(shared)
+	if err != nil {
+		return nil, nil, err
+	}
+	svc, err := newService(sc, everybody, refusals, func(rc *config.Route, prefix string) (http.Handler, error) {
 		h, err := g.routeHandler(shared, sc, rc, pool, prefix)
 		if err != nil {
 			return nil, fmt.Errorf("route %q: %w", rc.Name, err)

@@ -3,6 +3,7 @@ package middleware
 import (
 	"fmt"
 	"net/http"
+	"slices"
 )
 
 // Build makes the handlers of the chain's policies, in their order, as one Func.
@@ -54,10 +55,29 @@ func (c *Chain) Build(env Env) (Func, error) {
 			policies = append(policies, f)
 		}
 	}
+	return joined(policies), nil
+}
+
+// BuildRefusals makes what refusals without a route have in common with those of
+// routes: they leave audit records, and have the headers.
+func (c *Chain) BuildRefusals(env Env) (Func, error) {
+	record, err := buildAudit(c.Audit, env)
+	if err != nil {
+		return nil, fmt.Errorf("audit: %w", err)
+	}
+	header, err := c.SecurityHeaders.Build(env)
+	if err != nil {
+		return nil, fmt.Errorf("security_headers: %w", err)
+	}
+	return joined(slices.DeleteFunc([]Func{record, header}, func(f Func) bool { return f == nil })), nil
+}
+
+// joined is policies in their order as one.
+func joined(policies []Func) Func {
 	return func(h http.Handler) http.Handler {
 		for i := len(policies) - 1; i >= 0; i-- {
 			h = policies[i](h)
 		}
 		return h
-	}, nil
+	}
 }

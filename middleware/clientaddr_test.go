@@ -75,6 +75,12 @@ func FuzzClientAddr(f *testing.F) {
 func TestTraceContext(t *testing.T) {
 	t.Parallel()
 	const good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for _, state := range []string{"vendor=7523169263", "vendor=" + strings.Repeat("a", 600)} {
+		rec := &Record{}
+		if newIDs(rec, http.Header{"Traceparent": {good}, "Tracestate": {state}}, true); rec.TraceState != "" || rec.ParentID == "" {
+			t.Errorf("state %.20q: %q, parent %q", state, rec.TraceState, rec.ParentID)
+		}
+	}
 	for _, c := range []struct {
 		name    string
 		fields  []string
@@ -90,6 +96,8 @@ func TestTraceContext(t *testing.T) {
 		{"other version", []string{"01" + good[2:]}, true, false},
 		{"too long", []string{good + "-x"}, true, false},
 		{"too short", []string{good[:54]}, true, false},
+		{"an EGN in it", []string{"00-0af7651916cd43ddf7523169263f3198-b7ad6b7169203331-01"}, true, false},
+		{"an EGN in the span", []string{"00-0af7651916cd43dd8448eb211c80319c-ab7523169263cdef-01"}, true, false},
 		{"none", nil, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -101,6 +109,9 @@ func TestTraceContext(t *testing.T) {
 			}
 			if len(rec.TraceID) != 32 || len(rec.SpanID) != 16 || rec.SpanID == good[36:52] || rec.TraceFlags != 1 {
 				t.Errorf("trace = %q, span = %q, flags = %d", rec.TraceID, rec.SpanID, rec.TraceFlags)
+			}
+			if linked := rec.LinkTraceID == good[3:35] && rec.LinkSpanID == good[36:52]; linked != (c.name == "from anybody") || !linked && rec.LinkTraceID+rec.LinkSpanID != "" {
+				t.Errorf("linked to %q, %q", rec.LinkTraceID, rec.LinkSpanID)
 			}
 		})
 	}

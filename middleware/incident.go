@@ -10,15 +10,17 @@ import (
 	"github.com/vazel-gateway/vazel/middleware/waf"
 )
 
-// Incident is a refused request as operators are told of it: who, what, by
-// which policy and why. What a client wrote stands in it only where it is
+// Incident is a request that was refused, or would have been if a policy were not in
+// mode detect, as operators are told of it: who, what, by which policy and why. What a client wrote stands in it only where it is
 // bounded and masked; the query, the fields of the header and the body never do,
 // but for the part that a rule matched.
 type Incident struct {
 	ID       string    `json:"id"`
 	Time     time.Time `json:"time"`
 	Status   int       `json:"status"`
-	By       string    `json:"by"` // the YAML key of the policy, or routing, http, upstream, gateway
+	Detected bool      `json:"detected,omitempty"` // it was let through, for the policy only detects: Status is what it would have got
+	Answered int       `json:"answered,omitempty"` // instead
+	By       string    `json:"by"`                 // the YAML key of the policy, or routing, http, upstream, gateway
 	Reason   string    `json:"reason"`
 	Policy   string    `json:"policy,omitempty"` // the limit that refused
 	Detail   string    `json:"detail,omitempty"`
@@ -82,20 +84,24 @@ const (
 	maxIncidentMessage = 160 // of a rule, which may quote what it matched
 )
 
-// incident copies what is told of a refused request.
+// incident copies what is told of a request that was refused or would have been.
 func (rec *Record) incident() *Incident {
-	d := rec.Denial
+	d, status, answered := rec.Denial, rec.Status, 0
+	if d == nil {
+		d, status, answered = &rec.Would.Denial, rec.Would.Status, rec.Status
+	}
 	i := &Incident{
-		ID: rec.ID, Time: rec.Start.UTC().Round(0), Status: rec.Status, By: d.By, Reason: d.Reason, Policy: d.Policy,
-		Detail: clippedText(Mask(d.Detail), maxIncidentDetail), Listener: rec.Listener, Protocol: rec.Protocol,
+		Detected: rec.Denial == nil, Answered: answered,
+		ID: rec.ID, Time: rec.Start.UTC().Round(0), Status: status, By: d.By, Reason: d.Reason, Policy: d.Policy,
+		Detail: maskedClip(d.Detail, maxIncidentDetail), Listener: rec.Listener, Protocol: rec.Protocol,
 		Organization: rec.Organization, OrgName: rec.OrgName, Network: network(rec.Client),
-		Method: clippedText(logMethod(rec.Method), 16), Host: own(rec.Host), Path: clippedText(Mask(rec.Path), maxIncidentPath), Service: rec.Service, Route: rec.Route,
+		Method: maskedClip(logMethod(rec.Method), 16), Host: maskedClip(rec.Host, maxIncidentPath), Path: maskedClip(rec.Path, maxIncidentPath), Service: rec.Service, Route: rec.Route,
 		Upstream: rec.UpstreamServer, Error: rec.UpstreamError,
 	}
 	if rec.Organization == "" {
 		i.Claimed = rec.Identity.Claimed
 	}
-	if d.By == "waf" {
+	if d.By == "waf" || rec.InspectionOutcome == "detect" { // and refused by another policy then
 		i.Inspection = rec.inspection()
 	}
 	return i
@@ -127,7 +133,7 @@ func (rec *Record) inspection() *Inspection {
 			}
 			continue
 		}
-		m.Where, m.Part, m.Message = own(Mask(m.Where)), own(Mask(m.Part)), clippedText(Mask(m.Message), maxIncidentMessage)
+		m.Where, m.Part, m.Message = own(Mask(m.Where)), own(Mask(m.Part)), maskedClip(m.Message, maxIncidentMessage)
 		m.Also = slices.Clone(m.Also)
 		for n, where := range m.Also {
 			m.Also[n] = own(Mask(where))
@@ -159,10 +165,11 @@ type Incidents struct {
 	mu       sync.Mutex
 	known    ring
 	stranger ring
+	detected ring // what mode detect let through, which must not push out what was refused
 }
 
-// maxIncidents is how many refusals of each of the two are remembered: together
-// some 4 MiB, and 40 MiB if clients make each as large as they can.
+// maxIncidents is how many of each of the three are remembered: together some 6 MiB,
+// and 60 MiB if clients make each as large as they can.
 const maxIncidents = 2048
 
 // ring holds the newest of what was put into it.
@@ -184,9 +191,9 @@ func (r *ring) put(i *Incident) {
 // configuration knows of it.
 func NewIncidents(place func(*Incident)) *Incidents { return &Incidents{place: place} }
 
-// note remembers a finished request if it was refused.
+// note remembers a finished request if it was refused, or would have been.
 func (l *Incidents) note(rec *Record) {
-	if l == nil || rec.Denial == nil {
+	if l == nil || rec.Denial == nil && rec.Would == nil {
 		return
 	}
 	i := rec.incident()
@@ -195,9 +202,12 @@ func (l *Incidents) note(rec *Record) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if i.Organization != "" {
+	switch {
+	case i.Detected:
+		l.detected.put(i)
+	case i.Organization != "":
 		l.known.put(i)
-	} else {
+	default:
 		l.stranger.put(i)
 	}
 }
@@ -206,7 +216,7 @@ func (l *Incidents) note(rec *Record) {
 func (l *Incidents) Find(id string) *Incident {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, r := range []*ring{&l.known, &l.stranger} {
+	for _, r := range []*ring{&l.known, &l.stranger, &l.detected} {
 		for _, i := range r.list {
 			if i.ID == id {
 				return i
@@ -220,7 +230,7 @@ func (l *Incidents) Find(id string) *Incident {
 // them at most.
 func (l *Incidents) List(want func(*Incident) bool, most int) []*Incident {
 	l.mu.Lock()
-	all := append(slices.Clone(l.known.list), l.stranger.list...)
+	all := slices.Concat(l.known.list, l.stranger.list, l.detected.list)
 	l.mu.Unlock()
 	if want != nil {
 		all = slices.DeleteFunc(all, func(i *Incident) bool { return !want(i) })
@@ -232,6 +242,10 @@ func (l *Incidents) List(want func(*Incident) bool, most int) []*Incident {
 // own is a copy of a text, which may be a part of a body: the body is not to be
 // kept with it.
 func own(s string) string { return strings.Clone(s) }
+
+// maskedClip is a masked copy of a text, bounded. What a cut makes of a longer number
+// is masked too.
+func maskedClip(s string, most int) string { return own(Mask(clippedText(Mask(s), most))) }
 
 // clippedText is a copy of a text, bounded without breaking a character.
 func clippedText(s string, most int) string {

@@ -27,6 +27,9 @@ func TestIncidents(t *testing.T) {
 	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	l.note(&Record{ID: "passed", Status: 200})
 	l.note(refusedBy("known", "nra", start))
+	watched := refusedBy("watched", "nra", start)
+	watched.Would, watched.Denial, watched.Status = &BodyRefusal{403, Denial{By: "waf", Reason: "inspection_blocked"}}, nil, 200
+	l.note(watched)
 	for n := range 2*maxIncidents + 1 {
 		l.note(refusedBy(fmt.Sprint("stranger", n), "", start.Add(time.Duration(n+1)*time.Second)))
 	}
@@ -42,11 +45,19 @@ func TestIncidents(t *testing.T) {
 			t.Errorf("%q is not masked", s)
 		}
 	}
+	if w := l.Find("watched"); w == nil || !w.Detected || w.Status != 403 || w.Answered != 200 || w.By != "waf" || got.Detected {
+		t.Errorf("what detect mode let through: %+v", w)
+	}
+	later := refusedBy("later", "nra", start)
+	later.InspectionOutcome, later.InspectionMode, later.InspectionMatches = "detect", "detect", []waf.Match{{Rule: 942100}}
+	if i := later.incident(); i.Detected || i.By != "allow" || i.Inspection == nil || len(i.Inspection.Matches) != 1 {
+		t.Errorf("detected, and refused by another policy: %+v", i)
+	}
 	all := l.List(nil, 3)
 	if len(all) != 3 || all[0].ID != fmt.Sprint("stranger", 2*maxIncidents) || !all[1].Time.After(all[2].Time) {
 		t.Errorf("got %v, want the newest three", all)
 	}
-	if mine := l.List(func(i *Incident) bool { return i.Organization == "nra" }, 10); len(mine) != 1 || mine[0] != got {
+	if mine := l.List(func(i *Incident) bool { return i.Organization == "nra" && !i.Detected }, 10); len(mine) != 1 || mine[0] != got {
 		t.Errorf("got %v, want the one of nra", mine)
 	}
 }

@@ -71,6 +71,7 @@ func (e *logEntry) cef(l *jsonLine) {
 		c.text("vazelUpstreamServer", rec.UpstreamServer)
 		c.text("vazelUpstreamError", rec.UpstreamError)
 	}
+	c.text("vazelLinkedTraceId", rec.linkedTrace())
 	c.text("vazelListener", rec.Listener)
 	c.text("vazelPeer", e.peer)
 	c.text("vazelTLSVersion", e.tlsVersion)

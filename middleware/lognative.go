@@ -55,6 +55,7 @@ func (e *logEntry) vazel(l *jsonLine) {
 		l.some("vazel.upstream.error", rec.UpstreamError)
 	}
 	l.some("vazel.cache", rec.Cache)
+	l.some("vazel.linked_trace_id", rec.linkedTrace())
 	if rec.RateLimitPolicy != "" {
 		l.text("vazel.ratelimit.policy", rec.RateLimitPolicy)
 		l.text("vazel.ratelimit.decision", rec.RateLimitDecision)
@@ -72,4 +73,13 @@ func (e *logEntry) vazel(l *jsonLine) {
 	if rec.Panic {
 		l.bool("vazel.panic", true)
 	}
+}
+
+// linkedTrace is the trace that an organization says its request belongs to. What
+// strangers say is of no use to anybody.
+func (rec *Record) linkedTrace() string {
+	if rec.Organization == "" {
+		return ""
+	}
+	return rec.LinkTraceID
 }

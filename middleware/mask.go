@@ -5,19 +5,17 @@ import "strings"
 // Mask takes personal identifiers out of text that goes to a log: valid EGN
 // (ЕГН) and LNCh (ЛНЧ) numbers, IBANs with a right checksum, and e-mail
 // addresses. It reads the text as it stands, and as it is after one, two and
-// three percent-decodings, since whoever reads a log may decode it. A number that
-// only looks like one of these is masked now and then; a valid one always, if it
-// stands in one piece.
+// three percent-decodings, since whoever reads a log may decode it. EGN and IBANs are
+// found in groups as well (750101-0018), and EGN, LNCh and IBANs within Base64 (see
+// maskspread.go). A number that only looks like one of these is masked now and then; a
+// valid one always.
 func Mask(s string) string {
 	if !suspicious(s) {
 		return s
 	}
 	deepest := 0
-	if strings.ContainsAny(s, `%\`) || strings.IndexByte(s, 0xef) >= 0 {
-		deepest = 1
-		if strings.Contains(s, "%25") {
-			deepest = maskDepth
-		}
+	for d := s; deepest < maskDepth && encoded(d); deepest++ {
+		d, _ = decodedOnce(d)
 	}
 	for depth := deepest; depth >= 0; depth-- {
 		s = maskDecoded(s, depth)
@@ -57,10 +55,16 @@ func maskDecoded(s string, depth int) string {
 			}
 			if validIBAN(d[i:j]) {
 				mask(i, j, "[iban]")
+				i = j
+			} else if end := spreadIBAN(d, i); end > 0 {
+				mask(i, end, "[iban]")
+				i = end
+			} else if from, end := base64Around(d, i, j, last); end > 0 {
+				mask(from, end, "[id]")
+				i = end
 			} else {
-				maskDigits(d, i, j, mask)
+				i = maskDigits(d, i, j, mask)
 			}
-			i = j
 		default:
 			i++
 		}
@@ -71,13 +75,32 @@ func maskDecoded(s string, depth int) string {
 	return string(append(out, s[origin(last):]...))
 }
 
-// decoded is s after it was decoded depth times, digits of full width as those
-// of ASCII, and where in s each of its bytes begins.
+// encoded reports whether decoding s may change it.
+func encoded(s string) bool {
+	return strings.ContainsAny(s, `%\`) || strings.IndexByte(s, 0xef) >= 0
+}
+
+// decoded is s after it was decoded depth times, and where in s each of its bytes
+// begins.
 func decoded(s string, depth int) (string, []int) {
+	d, at := decodedOnce(s)
+	for range depth - 1 {
+		next, from := decodedOnce(d)
+		for i, k := range from {
+			from[i] = at[k]
+		}
+		d, at = next, from
+	}
+	return d, at
+}
+
+// decodedOnce is s with digits of full width as those of ASCII, and each escape as
+// what it stands for.
+func decodedOnce(s string) (string, []int) {
 	d := make([]byte, 0, len(s))
 	at := make([]int, 0, len(s)+1)
 	for i := 0; i < len(s); {
-		c, n := decode(s[i:], depth)
+		c, n := decode(s[i:])
 		d, at = append(d, c), append(at, i)
 		i += n
 		if k := len(d) - 3; k >= 0 && d[k] == 0xef && d[k+1] == 0xbc && d[k+2] >= 0x90 && d[k+2] <= 0x99 { // U+FF10 to U+FF19
@@ -89,15 +112,10 @@ func decoded(s string, depth int) (string, []int) {
 }
 
 // decode reads one byte: as it stands, percent-encoded, or as JSON escapes it.
-func decode(s string, depth int) (c byte, size int) {
+func decode(s string) (c byte, size int) {
 	switch {
 	case escape(s):
-		c, size = unhex(s[1])<<4|unhex(s[2]), 3
-		for ; depth > 1 && c == '%' && len(s) >= size+2 && hexDigit(s[size]) && hexDigit(s[size+1]); depth-- {
-			c = unhex(s[size])<<4 | unhex(s[size+1])
-			size += 2
-		}
-		return c, size
+		return unhex(s[1])<<4 | unhex(s[2]), 3
 	case strings.HasPrefix(s, `\u00`) && len(s) >= 6 && hexDigit(s[4]) && hexDigit(s[5]):
 		return unhex(s[4])<<4 | unhex(s[5]), 6
 	}
@@ -111,8 +129,8 @@ func unhex(c byte) byte {
 	return c | 0x20 - 'a' + 10
 }
 
-// suspicious reports whether s may hold anything to mask: ten digits, or an at
-// sign. Most paths hold neither.
+// suspicious reports whether s may hold anything to mask: ten digits, ten digits in
+// Base64, or an at sign. Most paths hold none.
 func suspicious(s string) bool {
 	digits := 0
 	for i := 0; i < len(s); i++ {
@@ -121,7 +139,11 @@ func suspicious(s string) bool {
 			if digits++; digits == 10 {
 				return true
 			}
-		case c == '@', c == 0xef, c == '%' && i+1 < len(s) && (s[i+1] == '4' || s[i+1] == '2' || s[i+1]|0x20 == 'e'), c == '\\':
+		case c == 'M' || c == 'N' || c == 'O':
+			if digitsInBase64(s[i:]) {
+				return true
+			}
+		case c == '@', c == 0xef, c == '\\', c == '%' && i+1 < len(s) && (s[i+1] == '2' || s[i+1] >= '4' && s[i+1] <= '7' || s[i+1]|0x20 == 'e'):
 			return true
 		}
 	}
@@ -167,8 +189,8 @@ func escape(s string) bool { return len(s) >= 3 && s[0] == '%' && hexDigit(s[1])
 func hexDigit(c byte) bool { return digit(c) || c >= 'a' && c <= 'f' || c >= 'A' && c <= 'F' }
 
 // maskDigits masks, within s[i:end], runs of exactly ten digits that are valid
-// identifiers.
-func maskDigits(s string, i, end int, mask func(from, to int, with string)) {
+// identifiers, and those that go on in groups behind end. It returns where to read on.
+func maskDigits(s string, i, end int, mask func(from, to int, with string)) int {
 	for i < end {
 		if !digit(s[i]) {
 			i++
@@ -180,9 +202,15 @@ func maskDigits(s string, i, end int, mask func(from, to int, with string)) {
 		}
 		if j-i == 10 && (validEGN(s[i:j]) || validLNCh(s[i:j])) {
 			mask(i, j, "[id]")
+		} else if j-i < 10 && j < len(s) && !alphanumeric(s[j]) {
+			if to := spreadEGN(s, i); to > 0 {
+				mask(i, to, "[id]")
+				j = to
+			}
 		}
 		i = j
 	}
+	return i
 }
 
 func digit(c byte) bool { return c >= '0' && c <= '9' }

@@ -43,6 +43,9 @@ type Metrics struct {
 	paceWaited     *prometheus.CounterVec
 
 	slo        *prometheus.CounterVec
+	sloFirst   *prometheus.HistogramVec
+	sloBytes   *prometheus.CounterVec
+	sloSending *prometheus.CounterVec
 	objectives *objectives
 
 	panics     *prometheus.CounterVec
@@ -59,6 +62,7 @@ type Metrics struct {
 	byRejection  *handles[rejectionKey, prometheus.Counter]
 	byShake      *handles[shakeKey, prometheus.Counter]
 	bySLO        *handles[sloKey, prometheus.Counter]
+	bySLOTimes   *handles[sloTimesKey, *sloTimes]
 	flights      *handles[string, prometheus.Gauge]
 	byRefusal    *handles[pair, prometheus.Counter] // before routing: listener, reason
 	byLimited    *handles[pair, prometheus.Counter] // policy, organization
@@ -138,6 +142,9 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 		paceWaited:     counter("vazel_bandwidth_waited_seconds_total", "Time that transfers were held back by a bandwidth.", "policy", "direction"),
 
 		slo:        counter("vazel_slo_requests_total", "Requests of services with slo, by whether they kept what it promises: ok, slow, error, maintenance (announced). Refusals for what the client did are not counted.", "service", "profile", "operation", "result"),
+		sloFirst:   histogram("vazel_slo_first_byte_seconds", "Time until responses of services with slo begin, where that is promised; of those that did not fail.", sloBuckets, "service", "profile", "operation"),
+		sloBytes:   counter("vazel_slo_large_response_bytes_total", "Bytes of large responses (from 1 MiB on) for which a rate is promised.", "service", "profile", "operation"),
+		sloSending: counter("vazel_slo_large_response_seconds_total", "Time that these took once they had begun.", "service", "profile", "operation"),
 		objectives: newObjectives(),
 
 		panics:     counter("vazel_panics_total", "Panics that were caught.", "component"),
@@ -170,6 +177,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m.bySLO = newHandles(m, "vazel_slo_requests_total", 1, sloKey{overflowed, overflowed, overflowed, overflowed}, func(k sloKey) prometheus.Counter {
 		return m.slo.WithLabelValues(k.service, k.profile, k.operation, k.result)
 	})
+	m.bySLOTimes = newHandles(m, "vazel_slo_first_byte_seconds", len(sloBuckets)+5, sloTimesKey{overflowed, overflowed, overflowed, false}, m.newSLOTimes)
 	reg.MustRegister(m.objectives)
 	m.panics.WithLabelValues("request")
 	return m

@@ -194,6 +194,7 @@ func (rl *rateLimits) note(rec *Record, pl *plan, uses []limit.Use, allowed bool
 			l.shadowed.Inc()
 			if allowed {
 				rec.RateLimitPolicy, rec.RateLimitDecision = l.name, "shadow_limited"
+				rec.would(http.StatusTooManyRequests, Denial{By: l.key, Reason: "quota-exceeded", Policy: l.name, Detail: "limit " + l.name})
 			}
 		case allowed:
 			l.allowed.Inc()

@@ -37,6 +37,7 @@ type Record struct {
 	OrgName      string         // its name for people
 
 	Denial            *Denial       // set by Deny
+	Would             *BodyRefusal  // what a policy in mode detect would have refused the request with: the first one
 	Status            int           // final status that went to the client; 0 = none yet; 499 = the client left before
 	Aborted           string        // who broke the response off after it had begun: "client", "gateway", or ""
 	BytesIn, BytesOut int64         // of bodies; settled when the request is done
@@ -59,10 +60,12 @@ type Record struct {
 	RateLimitDecision string // "allowed", "limited", "shadow_limited", "error"
 
 	TraceID, SpanID string // W3C trace context, always set
-	ParentID        string // span of the trusted peer that the request came from, or ""
+	ParentID        string // span of the trusted proxy that the request came from, or ""
 	UpstreamSpanID  string // of the call to the upstream; only if the request is sampled and spans are exported
 	TraceFlags      byte
 	TraceState      string
+	LinkTraceID     string // what a sender that is not trusted says in its traceparent, or ""
+	LinkSpanID      string
 
 	InspectionMode     string // "block", "detect", or "" if nothing was inspected
 	InspectionScore    int
@@ -81,6 +84,13 @@ type Record struct {
 
 // AfterRequest has f called with the finished Record.
 func (rec *Record) AfterRequest(f func(*Record)) { rec.done = append(rec.done, f) }
+
+// would notes what a policy in mode detect would have answered.
+func (rec *Record) would(status int, d Denial) {
+	if rec.Would == nil {
+		rec.Would = &BodyRefusal{status, d}
+	}
+}
 
 type recordKey struct{}
 

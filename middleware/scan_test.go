@@ -61,8 +61,8 @@ func scanned(t *testing.T, s *scanning) (*inspected, *Engines) {
 	return i, env.Engines
 }
 
-// encoded is a file in Base64 that begins with s.
-func encoded(s string) string {
+// fileInBase64 is a file in Base64 that begins with s.
+func fileInBase64(s string) string {
 	return base64.StdEncoding.EncodeToString([]byte(s + strings.Repeat(" \x00\xff", 30)))
 }
 
@@ -101,19 +101,19 @@ func TestScan(t *testing.T) {
 		{"without a boundary", post("multipart/form-data", fileBody("x", "x")), 400, "inspection_multipart"},
 		{"compressed virus", coded("gzip", gzipped("virus")), 403, "malware_found"},
 		{"not compressed", coded("gzip", "virus"), 400, "inspection_encoding"},
-		{"virus in JSON", post("application/json", `{"name":"a.pdf","content":"`+encoded("virus")+`"}`), 403, "malware_found"},
-		{"virus in JSON, after clean ones", post("application/vnd.api+json", `{"a":"`+encoded("clean")+`","b":["data:image/png;base64,`+encoded("virus")+`"]}`), 403, "malware_found"},
-		{"virus in SOAP", post("application/soap+xml", "<a><b>"+encoded("virus")+"</b></a>"), 403, "malware_found"},
-		{"virus in a form", post("application/x-www-form-urlencoded", "a=1&file="+url.QueryEscape(encoded("virus"))), 403, "malware_found"},
-		{"virus in Base64 in a field", post(fileForm, fileBody(encoded("virus"), "x")), 403, "malware_found"},
-		{"virus in a JSON file", post(fileForm, strings.Replace(fileBody("x", `{"a":"`+encoded("virus")+`"}`), `"a.bin"`, "\"a.json\"\r\nContent-Type: application/json", 1)), 403, "malware_found"},
+		{"virus in JSON", post("application/json", `{"name":"a.pdf","content":"`+fileInBase64("virus")+`"}`), 403, "malware_found"},
+		{"virus in JSON, after clean ones", post("application/vnd.api+json", `{"a":"`+fileInBase64("clean")+`","b":["data:image/png;base64,`+fileInBase64("virus")+`"]}`), 403, "malware_found"},
+		{"virus in SOAP", post("application/soap+xml", "<a><b>"+fileInBase64("virus")+"</b></a>"), 403, "malware_found"},
+		{"virus in a form", post("application/x-www-form-urlencoded", "a=1&file="+url.QueryEscape(fileInBase64("virus"))), 403, "malware_found"},
+		{"virus in Base64 in a field", post(fileForm, fileBody(fileInBase64("virus"), "x")), 403, "malware_found"},
+		{"virus in a JSON file", post(fileForm, strings.Replace(fileBody("x", `{"a":"`+fileInBase64("virus")+`"}`), `"a.bin"`, "\"a.json\"\r\nContent-Type: application/json", 1)), 403, "malware_found"},
 		{"virus in compressed JSON", func() *http.Request {
-			r := coded("gzip", gzipped(`{"content":"`+encoded("virus")+`"}`))
+			r := coded("gzip", gzipped(`{"content":"`+fileInBase64("virus")+`"}`))
 			r.Header.Set("Content-Type", "application/json")
 			return r
 		}(), 403, "malware_found"},
-		{"clean JSON", post("application/json", `{"content":"`+encoded("clean")+`","hash":"`+strings.Repeat("ab", 64)+`"}`), 299, ""},
-		{"too many files in JSON", post("application/json", `["`+strings.Repeat(encoded("clean")+`","`, 1001)+`"]`), 413, "scan_too_large"},
+		{"clean JSON", post("application/json", `{"content":"`+fileInBase64("clean")+`","hash":"`+strings.Repeat("ab", 64)+`"}`), 299, ""},
+		{"too many files in JSON", post("application/json", `["`+strings.Repeat(fileInBase64("clean")+`","`, 1001)+`"]`), 413, "scan_too_large"},
 		{"another coding", coded("br", "virus"), 415, "inspection_encoding"},
 		{"bomb", coded("gzip", gzipped(strings.Repeat("x", 5<<20))), 413, "scan_too_large"},
 		{"too large", post("application/pdf", strings.Repeat("x", 5<<20)), 413, "scan_too_large"},

@@ -187,8 +187,24 @@ func (j *slo) judge(rec *Record, query string) {
 			operation = sloOther
 		}
 	}
-	if result := j.objectives[operation].result(rec); result != "" {
-		j.metrics.bySLO.get(sloKey{rec.Service, j.profile, operation, result}).Inc()
+	o := j.objectives[operation]
+	result := o.result(rec)
+	if result == "" {
+		return
+	}
+	j.metrics.bySLO.get(sloKey{rec.Service, j.profile, operation, result}).Inc()
+	if o.FirstByte == 0 || result != "ok" && result != "slow" {
+		return
+	}
+	times := j.metrics.bySLOTimes.get(sloTimesKey{rec.Service, j.profile, operation, o.minRate > 0})
+	if rec.Status == statusClientGone {
+		times.first.Observe(rec.Duration.Seconds()) // it would have been later still
+		return
+	}
+	times.first.Observe(rec.FirstByte.Seconds())
+	if times.bytes != nil && rec.BytesOut >= sloLarge {
+		times.bytes.Add(float64(rec.BytesOut))
+		times.sending.Add((rec.Duration - rec.FirstByte).Seconds())
 	}
 }
 

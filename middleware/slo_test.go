@@ -102,6 +102,14 @@ func TestSLO(t *testing.T) {
 						t.Errorf("not counted as %s", c.counted)
 					}
 				}
+				_, result, _ := strings.Cut(c.counted, " ")
+				timed := (result == "ok" || result == "slow") && !strings.HasPrefix(c.counted, "other")
+				if n, want := testutil.CollectAndCount(m.sloFirst), map[bool]int{true: 1}[timed]; n != want {
+					t.Errorf("%d series of times, want %d", n, want)
+				}
+				if large := testutil.CollectAndCount(m.sloBytes) == 1 && testutil.ToFloat64(m.sloBytes) > 0; large != (c.bytes > sloLarge) {
+					t.Errorf("counted as a large response: %v", large)
+				}
 				if n, want := testutil.CollectAndCount(m.slo), map[bool]int{true: 1}[c.counted != ""]; n != want {
 					t.Errorf("%d series, want %d", n, want)
 				}
@@ -130,7 +138,7 @@ func TestObjectives(t *testing.T) {
 		t.Fatal(err)
 	}
 	m.Promise(l)
-	want := `# HELP vazel_slo_objective What slo promises. Objective: first_byte_seconds, share and availability (ratios), capacity (requests a second).
+	want := `# HELP vazel_slo_objective What slo promises. Objective: first_byte_seconds, share and availability (ratios), capacity (requests a second), min_rate (bytes a second of large responses).
 # TYPE vazel_slo_objective gauge
 vazel_slo_objective{objective="availability",operation="map",profile="inspire-view",service="maps"} 0.99
 vazel_slo_objective{objective="availability",operation="other",profile="inspire-view",service="maps"} 0.99

@@ -9,24 +9,36 @@ import (
 )
 
 // newIDs gives the request its incident id and settles the W3C trace context
-// (Trace Context level 1). The client's trace is taken only from trusted peers:
-// others could tie their requests to foreign traces. The span and the incident
-// id are always ours.
+// (Trace Context level 1). A trusted proxy's trace goes on. That of anybody else is
+// linked: whoever could tie its requests to foreign traces would make those
+// unreadable. The span and the incident id are always ours.
 func newIDs(rec *Record, h http.Header, trusted bool) {
 	ids := randomHex()
 	rec.ID, rec.SpanID = ids[:32], ids[32:48]
-	if v := h["Traceparent"]; trusted && len(v) == 1 {
-		if id, flags, ok := parseTraceparent(v[0]); ok {
-			rec.TraceID, rec.TraceFlags, rec.ParentID = id, flags, v[0][36:52]
-			if s := h["Tracestate"]; len(s) == 1 && len(s[0]) <= 512 {
-				rec.TraceState = s[0]
-			}
-			return
-		}
-	}
 	rec.TraceID = ids[48:80]
 	rec.TraceFlags = 1 // sampled: the access log records trace and span
+	v := h["Traceparent"]
+	if len(v) != 1 {
+		return
+	}
+	id, flags, ok := parseTraceparent(v[0])
+	span := v[0][min(36, len(v[0])):min(52, len(v[0]))]
+	switch {
+	case !ok || personal(id) || personal(span):
+	case !trusted:
+		rec.LinkTraceID, rec.LinkSpanID = id, span
+	default:
+		rec.TraceID, rec.TraceFlags, rec.ParentID = id, flags, span
+		if s := h["Tracestate"]; len(s) == 1 && len(s[0]) <= 512 && !personal(s[0]) {
+			rec.TraceState = s[0]
+		}
+	}
 }
+
+// personal reports whether what somebody else made up hides a number of a person,
+// which would stand in logs and traces then. Of random ids, one in two hundred
+// looks so; its request begins a trace of its own.
+func personal(s string) bool { return Mask(s) != s }
 
 // parseTraceparent reads "00-<32 hex>-<16 hex>-<2 hex>". Of the flags it keeps
 // those that level 1 and 2 define: sampled and random.
@@ -68,7 +80,7 @@ func randomHex() string {
 	return string(out[:])
 }
 
-// sample decides whether a request is traced. What a trusted peer decided holds;
+// sample decides whether a request is traced. What a trusted proxy decided holds;
 // nobody else is asked, or clients could have everything traced.
 func sample(rec *Record, t *tracing.Tracer) {
 	if t == nil {
@@ -91,7 +103,7 @@ func traced(rec *Record, r *http.Request) tracing.Request {
 	e := logEntry{rec: rec}
 	e.fill(r.TLS, false, false, traceText)
 	s := tracing.Request{
-		TraceID: rec.TraceID, SpanID: rec.SpanID, ParentID: rec.ParentID, TraceState: rec.TraceState, Start: rec.Start, End: rec.Start.Add(rec.Duration),
+		TraceID: rec.TraceID, SpanID: rec.SpanID, ParentID: rec.ParentID, TraceState: rec.TraceState, LinkTraceID: rec.LinkTraceID, LinkSpanID: rec.LinkSpanID, Start: rec.Start, End: rec.Start.Add(rec.Duration),
 		Incident: rec.ID, Method: MethodLabel(rec.Method), Scheme: e.scheme(), Host: e.host, Path: e.path, Protocol: protocolVersion(rec.Protocol),
 		Client: e.client, TLSVersion: e.tlsVersion, Status: rec.Status, BytesIn: rec.BytesIn, BytesOut: rec.BytesOut,
 		Listener: rec.Listener, Service: rec.Service, Route: rec.Route, Organization: rec.Organization, Aborted: rec.Aborted, Cache: rec.Cache,

@@ -56,7 +56,7 @@ func collectSpans(t testing.TB, w *watched, share float64) func() []*otlp.Span {
 }
 
 // TestSampling: a trusted peer decides for its requests; what anybody else says
-// is not heard.
+// decides nothing, and is linked.
 func TestSampling(t *testing.T) {
 	t.Parallel()
 	const trace, parent = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -100,6 +100,11 @@ func TestSampling(t *testing.T) {
 				t.Errorf("%s: trace %s", c.name, id)
 			case s.Kind == otlp.Span_SPAN_KIND_SERVER && (hex.EncodeToString(s.ParentSpanId) == parent) != c.taken:
 				t.Errorf("%s: parent %x", c.name, s.ParentSpanId)
+			case s.Kind == otlp.Span_SPAN_KIND_SERVER:
+				linked := len(s.Links) == 1 && hex.EncodeToString(s.Links[0].TraceId) == trace && hex.EncodeToString(s.Links[0].SpanId) == parent
+				if linked != (c.flags != "" && !c.trusted) {
+					t.Errorf("%s: links %v", c.name, s.Links)
+				}
 			}
 		}
 	}

@@ -274,6 +274,7 @@ func (i *inspection) overBudget(w http.ResponseWriter, r *http.Request, refusal 
 		return
 	}
 	i.manager.Observe(i.route, "skipped", i.rules, waf.Verdict{})
+	RecordOf(r.Context()).would(refusal.Status, refusal.Denial)
 	next.ServeHTTP(w, r)
 }
 
@@ -285,41 +286,39 @@ func (i *inspection) refused(w http.ResponseWriter, r *http.Request, rec *Record
 	case errors.As(err, &refusal):
 		i.manager.Observe(i.route, outcomeOf(i.block, "block"), i.rules, waf.Verdict{Category: "protocol", Score: v.Score, Rules: v.Rules})
 		rec.InspectionGuard, rec.InspectionOutcome = refusal.Reason, outcomeOf(i.block, "block")
-		if i.block {
-			d := Denial{By: "waf", Reason: refusal.Reason, Detail: refusal.Detail}
-			if refusal.Reason == waf.ReasonEncoding {
-				d.Header = http.Header{"Accept-Encoding": {"gzip, deflate"}}
-			}
-			Deny(w, r, refusal.Status, d)
+		d := Denial{By: "waf", Reason: refusal.Reason, Detail: refusal.Detail}
+		if refusal.Reason == waf.ReasonEncoding {
+			d.Header = http.Header{"Accept-Encoding": {"gzip, deflate"}}
 		}
-		return i.block
+		return i.deny(w, r, refusal.Status, d)
 	case errors.As(err, &noBuffer):
 		i.manager.Observe(i.route, "error", i.rules, v)
-		if i.block {
-			Deny(w, r, noBuffer.Status, noBuffer.Denial)
-		}
-		return i.block
+		return i.deny(w, r, noBuffer.Status, noBuffer.Denial)
 	case err != nil:
 		i.manager.Observe(i.route, "error", i.rules, v)
 		i.log.Warn("inspection failed", zap.String("event.id", rec.ID), zap.String("vazel.route", i.route), zap.Error(err))
-		if i.block {
-			status := http.StatusInternalServerError
-			if errors.Is(err, waf.ErrTimeout) {
-				status = http.StatusServiceUnavailable
-			}
-			Deny(w, r, status, Denial{By: "waf", Reason: "inspection_failed", Detail: err.Error()})
+		status := http.StatusInternalServerError
+		if errors.Is(err, waf.ErrTimeout) {
+			status = http.StatusServiceUnavailable
 		}
-		return i.block
+		return i.deny(w, r, status, Denial{By: "waf", Reason: "inspection_failed", Detail: err.Error()})
 	case v.Block:
 		rec.InspectionOutcome = outcomeOf(i.block, "block")
 		i.manager.Observe(i.route, outcomeOf(i.block, "block"), i.rules, v)
-		if i.block {
-			Deny(w, r, http.StatusForbidden, Denial{By: "waf", Reason: "inspection_blocked"})
-		}
-		return i.block
+		return i.deny(w, r, http.StatusForbidden, Denial{By: "waf", Reason: "inspection_blocked"})
 	}
 	i.manager.Observe(i.route, "pass", i.rules, v)
 	return false
+}
+
+// deny refuses in block mode; in detect mode it only says that it would.
+func (i *inspection) deny(w http.ResponseWriter, r *http.Request, status int, d Denial) bool {
+	if i.block {
+		Deny(w, r, status, d)
+	} else {
+		RecordOf(r.Context()).would(status, d)
+	}
+	return i.block
 }
 
 // outcomeOf is how metrics call what is refused, or would be.

@@ -158,8 +158,11 @@ func (w *inspectedWriter) decide() {
 		rec.InspectionMatches = append(rec.InspectionMatches, v.Matches...)
 		rec.InspectionCategory = v.Category
 		w.policy.count(w.policy.route, outcomeOf(w.policy.block, "block"))
+		d := Denial{By: "waf", Reason: "inspection_response", Detail: "the response holds what it should not"}
 		if w.policy.block {
-			w.deny(Denial{By: "waf", Reason: "inspection_response", Detail: "the response holds what it should not"})
+			w.deny(d)
+		} else {
+			rec.would(http.StatusBadGateway, d)
 		}
 	default:
 		w.policy.count(w.policy.route, "pass")

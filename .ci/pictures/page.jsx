@@ -52,7 +52,8 @@ function configured(panel, frames) {
     for (const field of frame.fields) {
       const own = {};
       for (const o of overrides) {
-        if (o.matcher.id !== 'byName' || o.matcher.options !== getFieldDisplayName(field, frame)) continue;
+        const name = getFieldDisplayName(field, frame);
+        if (o.matcher.id === 'byRegexp' ? !new RegExp(`^${o.matcher.options}$`).test(name) : o.matcher.options !== name) continue;
         for (const { id, value } of o.properties) {
           if (id.startsWith('custom.')) own.custom = { ...own.custom, [id.slice(7)]: value };
           else own[id] = id === 'mappings' && !Array.isArray(value) ? [value] : value;

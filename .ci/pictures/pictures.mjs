@@ -24,7 +24,7 @@ const from = to - minutes * 60;
 const step = Math.max(1, Math.floor((minutes * 60) / 300));
 
 const fill = (q) => Object.entries({
-  $job: 'vazel', $instance: '.+', $__rate_interval: '30s', $__range: `${minutes}m`, $__auto: `${step * 5}s`, $incident: flags.incident, $trace: '',
+  $job: 'vazel', $instance: '.+', $__rate_interval: '30s', $__range: `${minutes}m`, $__interval: '15s', $__auto: `${step * 5}s`, $incident: flags.incident, $trace: '',
 }).reduce((s, [k, v]) => s.replaceAll(k, v), q).replace(/\$(route|organization|policy|upstream)\b/g, '.*');
 
 async function ask(target) {

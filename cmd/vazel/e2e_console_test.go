@@ -21,18 +21,22 @@ func TestE2EConsole(t *testing.T) {
 	need(t, "chromium", "chromium")
 	need(t, "npm", "npm")
 	w := newWatched(t)
-	for i := range 40 {
+	for i := range 12 {
 		w.round(i)
 	}
-	resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/-/incidents?reason=inspection_blocked", w.admin))
-	if err != nil {
-		t.Fatal(err)
+	newest := func(query string) string {
+		resp, err := http.Get(fmt.Sprintf("http://127.0.0.1:%d/-/incidents?reason=inspection_blocked&%s", w.admin, query))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var l []struct{ ID string }
+		if err := json.NewDecoder(resp.Body).Decode(&l); err != nil || len(l) == 0 {
+			t.Fatalf("no request was refused by inspection, %q: %v", query, err)
+		}
+		return l[0].ID
 	}
-	defer resp.Body.Close()
-	var refused []struct{ ID string }
-	if err := json.NewDecoder(resp.Body).Decode(&refused); err != nil || len(refused) == 0 {
-		t.Fatalf("no request was refused by inspection: %v", err)
-	}
+	refused, detected := newest(""), newest("mode=detect")
 	// A copy, so that no test writes into the sources.
 	dir := t.TempDir()
 	if err := os.CopyFS(dir, os.DirFS("../../.ci/console")); err != nil {
@@ -43,7 +47,7 @@ func TestE2EConsole(t *testing.T) {
 	if out, err := install.CombinedOutput(); err != nil {
 		t.Fatalf("npm ci: %v\n%s", err, out)
 	}
-	look := exec.CommandContext(t.Context(), "node", filepath.Join(dir, "console.mjs"), "-base", fmt.Sprintf("http://127.0.0.1:%d", w.admin), "-incident", refused[0].ID)
+	look := exec.CommandContext(t.Context(), "node", filepath.Join(dir, "console.mjs"), "-base", fmt.Sprintf("http://127.0.0.1:%d", w.admin), "-incident", refused, "-detected", detected)
 	if out, err := look.CombinedOutput(); err != nil {
 		t.Errorf("%v\n%s", err, out)
 	}

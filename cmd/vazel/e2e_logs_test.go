@@ -90,9 +90,8 @@ services: {registry: {owner: nra, hosts: [localhost], upstreams: [%q], slo: regi
 	syslog()
 	until(t, "a refusal at the receiver that came again", func() bool { return received("/second") })
 
-	prometheus := newPrometheus(t, admin)
 	month := time.Now().UTC().Format("2006-01")
-	until(t, "a report of what was promised", func() bool {
+	reports := func(prometheus *monitor) bool {
 		ask("GET", "/7523169263")
 		out, err := exec.Command(vazel, "report", "qos", "-zone", "UTC", "--month", month, "-prometheus", prometheus.url, "-json").Output()
 		if err != nil {
@@ -102,8 +101,19 @@ services: {registry: {owner: nra, hosts: [localhost], upstreams: [%q], slo: regi
 		if err := json.Unmarshal(out, &q); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		return len(q.Services) == 1 && q.Services[0].OK >= 3 && q.Services[0].Kept != nil && *q.Services[0].Kept && q.Services[0].Promised.FirstByte == 1
-	})
+		if len(q.Services) != 1 || q.Services[0].OK < 3 {
+			return false
+		}
+		s := q.Services[0]
+		if s.Kept == nil || !*s.Kept || s.Promised.FirstByte != 1 || s.FirstByte["p90"] <= 0 || s.FirstByte["p95"] < s.FirstByte["p90"] || s.FirstByte["p99"] > 1 || s.Year == nil || *s.Year != 1 {
+			t.Fatalf("reported: %s", out)
+		}
+		return true
+	}
+	classic := newPrometheus(t, admin)
+	until(t, "a report of what was promised", func() bool { return reports(classic) })
+	native := newPrometheus(t, admin, "--enable-feature=native-histograms")
+	until(t, "a report from native histograms", func() bool { return reports(native) })
 	if b, err := os.ReadFile(filepath.Join(dir, "access.log")); err != nil || !strings.Contains(string(b), `"class_uid":4002`) || strings.Contains(string(b), "7523169263") {
 		t.Errorf("access log: %v %.500s", err, b)
 	}

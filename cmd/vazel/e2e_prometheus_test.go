@@ -46,8 +46,9 @@ type monitor struct {
 	client *http.Client
 }
 
-// newPrometheus scrapes the admin listener of a node each second.
-func newPrometheus(t *testing.T, admin int) *monitor {
+// newPrometheus scrapes the admin listener of a node each second. Flags are further
+// ones of Prometheus.
+func newPrometheus(t *testing.T, admin int, flags ...string) *monitor {
 	t.Helper()
 	rules, err := filepath.Abs("../../dashboards/rules")
 	if err != nil {
@@ -61,7 +62,7 @@ scrape_configs: [{job_name: vazel, static_configs: [{targets: ["127.0.0.1:%d"]}]
 	if err := os.WriteFile(filepath.Join(dir, "prometheus.yml"), []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	start(t, dir, need(t, "prometheus", "prometheus"), "--config.file=prometheus.yml", "--storage.tsdb.path=data", "--web.listen-address="+at, "--log.level=warn")
+	start(t, dir, need(t, "prometheus", "prometheus"), append(flags, "--config.file=prometheus.yml", "--storage.tsdb.path=data", "--web.listen-address="+at, "--log.level=warn")...)
 	p := &monitor{url: "http://" + at, client: &http.Client{Timeout: 30 * time.Second}}
 	until(t, "Prometheus scrapes", func() bool {
 		n, err := p.samples("query", url.Values{"query": {`up{job="vazel"} == 1`}})

@@ -94,7 +94,7 @@ var incidentPattern = regexp.MustCompile(`\b[0-9a-f]{32}\b`)
 
 // captions of what is printed, English and Bulgarian.
 var incidentCaptions = map[string][2]string{
-	"refused": {"refused", "отказана"}, "with": {"with", "с"}, "who": {"who", "кой"}, "what": {"what", "какво"}, "why": {"why", "защо"}, "told": {"the caller was told", "казано на повикващия"},
+	"refused": {"refused", "отказана"}, "would": {"let through in mode detect with %d; otherwise refused with %d", "пропусната в режим detect с %d; иначе отказана с %d"}, "with": {"with", "с"}, "who": {"who", "кой"}, "what": {"what", "какво"}, "why": {"why", "защо"}, "told": {"the caller was told", "казано на повикващия"},
 	"anonymous": {"a caller without a proven organization", "повикващ без доказана организация"}, "claimed": {"its certificate names", "удостоверението му посочва"}, "from": {"from", "от"},
 	"service": {"service", "услуга"}, "route": {"route", "маршрут"}, "limit": {"limit", "ограничение"}, "rules": {"what matched", "какво съвпадна"}, "score": {"score", "резултат"},
 	"decided": {"decided by", "решено от"}, "advice": {"what to change", "какво да се промени"}, "paste": {"exclusion to paste into the service or route", "изключение за поставяне в услугата или маршрута"},
@@ -115,7 +115,11 @@ func printIncident(out io.Writer, r *gateway.IncidentReport, bulgarian bool) {
 		fmt.Fprintf(out, "%-20s %s\n", word(key)+":", printable(fmt.Sprintf(format, args...)))
 	}
 	i := r.Incident
-	fmt.Fprintf(out, "%s: %s %s %d\n", i.ID, word("refused"), word("with"), i.Status)
+	if i.Detected {
+		fmt.Fprintf(out, "%s: "+word("would")+"\n", i.ID, i.Answered, i.Status)
+	} else {
+		fmt.Fprintf(out, "%s: %s %s %d\n", i.ID, word("refused"), word("with"), i.Status)
+	}
 	line("time", "%s", i.Time.Format("2006-01-02 15:04:05 MST"))
 	who := word("anonymous")
 	if i.Organization != "" {
@@ -139,7 +143,9 @@ func printIncident(out io.Writer, r *gateway.IncidentReport, bulgarian bool) {
 		why += " (" + i.Detail + ")"
 	}
 	line("why", "%s", why)
-	line("told", "%s", in(r.Told))
+	if !i.Detected {
+		line("told", "%s", in(r.Told))
+	}
 	if i.Policy != "" {
 		line("limit", "%s", i.Policy)
 	}

@@ -111,8 +111,21 @@ func (q *quality) html(w io.Writer) error {
 		"ratio": func(v float64) string { return fmt.Sprintf("%g %%", v*100) },
 		"whole": func(v float64) string { return fmt.Sprintf("%.0f", v) },
 		"rate":  func(v float64) string { return fmt.Sprintf("%.3g", v) },
-		"kept":  func(v *bool) bool { return v != nil && *v },
-		"kind":  func(operation string) [2]string { return operationWords[operation] },
+		"time": func(v *float64) string {
+			if v == nil {
+				return "–"
+			}
+			return fmt.Sprintf("%.3g s", *v)
+		},
+		"speed": func(v *float64) string {
+			if v == nil {
+				return "–"
+			}
+			return fmt.Sprintf("%.3g MB/s", *v/1e6)
+		},
+		"at":   func(v float64) *float64 { return &v },
+		"kept": func(v *bool) bool { return v != nil && *v },
+		"kind": func(operation string) [2]string { return operationWords[operation] },
 	}).Parse(reportPage)
 	if err != nil {
 		return err

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,18 +25,28 @@ func fakePrometheus(t *testing.T) *httptest.Server {
 		if r.URL.Path != "/api/v1/query" || r.FormValue("time") != "1793484000" { // 2026-11-01 in Sofia
 			t.Errorf("%s at %s", r.URL.Path, r.FormValue("time"))
 		}
-		if !strings.Contains(query, "[2682000s") { // October has an hour more
+		if !strings.Contains(query, "[2682000s") && !strings.Contains(query, "[365d]") { // October has an hour more
 			t.Errorf("query %s", query)
 		}
 		switch {
 		case strings.Contains(query, "vazel_slo_objective"):
-			for _, o := range [][2]string{{"first_byte_seconds", "5"}, {"share", "0.9"}, {"availability", "0.99"}, {"capacity", "20"}} {
+			for _, o := range [][2]string{{"first_byte_seconds", "5"}, {"share", "0.9"}, {"availability", "0.99"}, {"capacity", "20"}, {"min_rate", "500000"}} {
 				add("maps", "inspire-view", "map", `,"objective":"`+o[0]+`"`, o[1])
 			}
 			add("maps", "inspire-view", "other", `,"objective":"availability"`, "0.99")
 			add("<b>", "registry", "all", `,"objective":"first_byte_seconds"`, "1")
 			add("<b>", "registry", "all", `,"objective":"share"`, "0.95")
 			add("<b>", "registry", "all", `,"objective":"availability"`, "0.995")
+		case strings.HasPrefix(query, "histogram_quantile(0.9,"):
+			add("maps", "inspire-view", "map", "", "1.2345")
+			add("<b>", "registry", "all", "", "NaN")
+		case strings.HasPrefix(query, "histogram_quantile(0.95,"):
+			add("<b>", "registry", "all", "", "0.0871")
+		case strings.HasPrefix(query, "histogram_quantile"):
+		case strings.Contains(query, "[365d]"):
+			add("maps", "inspire-view", "map", "", "0.99123")
+		case strings.Contains(query, "vazel_slo_large_response_bytes_total"):
+			add("maps", "inspire-view", "map", "", "2500000")
 		case strings.HasPrefix(query, "max_over_time"):
 			add("maps", "inspire-view", "map", "", "12.5")
 		default:
@@ -70,10 +81,10 @@ func TestReport(t *testing.T) {
 		t.Fatalf("got %s", b)
 	}
 	registry, maps, rest := q.Services[0], q.Services[1], q.Services[2]
-	if *maps.Kept != true || *maps.Availability != .995 || *maps.InTime != 950.0/995 || maps.Requests != 1000 || maps.Maintenance != 70 || maps.Peak != 12.5 || maps.Promised.Capacity != 20 {
+	if *maps.Kept != true || *maps.Availability != .995 || *maps.InTime != 950.0/995 || maps.Requests != 1000 || maps.Maintenance != 70 || maps.Peak != 12.5 || maps.Promised.Capacity != 20 || maps.FirstByte["p90"] != 1.2345 || *maps.LargeRate != 2.5e6 || *maps.Year != .99123 || maps.Promised.LargeRate != 5e5 || maps.Mean != 1000/2682000. {
 		t.Errorf("maps: %+v", maps)
 	}
-	if *registry.Kept || *registry.InTime != .9 {
+	if *registry.Kept || *registry.InTime != .9 || len(registry.FirstByte) != 1 || registry.FirstByte["p95"] != .0871 || !slices.Equal(registry.Missed, []string{"first_byte"}) {
 		t.Errorf("registry: %+v", registry)
 	}
 	if rest.Kept != nil || rest.Availability != nil {
@@ -83,7 +94,7 @@ func TestReport(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"Качество на услугите, 2026-10", "Quality of service", "95.477 %", "99.500 %", "90 % до 5 s", "90 % within 5 s", "няма заявки", "&lt;b&gt;", `<span class="good">да</span>`, `<span class="bad">не</span>`} {
+	for _, want := range []string{"Качество на услугите, 2026-10", "Quality of service", "95.477 %", "99.500 %", "90 % до 1.23 s", "90 % within 1.23 s", "promised 5 s", "95 % до 0.0871 s", "2.5 MB/s", "promised 0.5 MB/s", "at most 12.5", "promised 20", "99.123 % in 365 days", "няма заявки", "&lt;b&gt;", `<span class="good">да</span>`, `<span class="bad">не</span>`} {
 		if !strings.Contains(string(page), want) {
 			t.Errorf("the page does not say %q", want)
 		}

@@ -37,18 +37,41 @@ type serviceQuality struct {
 	Errors      float64 `json:"errors"`
 	Maintenance float64 `json:"refused_for_maintenance"`
 
-	InTime       *float64 `json:"share_in_time,omitempty"` // of those that did not fail; absent without any, or if nothing is promised
-	Availability *float64 `json:"availability,omitempty"`  // share of requests that did not fail; absent without any
-	Peak         float64  `json:"highest_rate_per_second"`
+	// FirstByte is within which time responses began, in seconds, by their share: p50, p90, p95, p99 and that of the promise. Absent if no time is promised.
+	FirstByte    map[string]float64 `json:"first_byte_seconds,omitempty"`
+	InTime       *float64           `json:"share_in_time,omitempty"`         // of those that did not fail; absent without any, or if nothing is promised
+	Availability *float64           `json:"availability,omitempty"`          // share of requests that did not fail; absent without any
+	Year         *float64           `json:"availability_365_days,omitempty"` // likewise of the year that ends with the month, as far back as Prometheus remembers
+	LargeRate    *float64           `json:"large_responses_bytes_per_second,omitempty"`
+	Mean         float64            `json:"mean_rate_per_second"`
+	Peak         float64            `json:"highest_rate_per_second"`
 
 	Promised struct {
 		FirstByte    float64 `json:"first_byte_seconds,omitempty"`
 		Share        float64 `json:"share_in_time,omitempty"`
 		Availability float64 `json:"availability,omitempty"`
+		LargeRate    float64 `json:"large_responses_bytes_per_second,omitempty"`
 		Capacity     float64 `json:"rate_per_second,omitempty"`
 	} `json:"promised"`
-	Kept *bool `json:"kept,omitempty"` // absent without requests
+	Kept   *bool    `json:"kept,omitempty"`   // absent without requests
+	Missed []string `json:"missed,omitempty"` // first_byte, availability
 }
+
+// shareName is the key of a share in FirstByte: p90.
+func shareName(share float64) string {
+	return "p" + strconv.FormatFloat(math.Round(share*1e6)/1e4, 'f', -1, 64)
+}
+
+// AtShare is the time within which the promised share of responses began, or nil.
+func (s *serviceQuality) AtShare() *float64 {
+	if v, ok := s.FirstByte[shareName(s.Promised.Share)]; ok {
+		return &v
+	}
+	return nil
+}
+
+// Misses reports whether a part of the promise was not kept.
+func (s *serviceQuality) Misses(part string) bool { return slices.Contains(s.Missed, part) }
 
 // judge says whether what was promised was kept.
 func (s *serviceQuality) judge() {
@@ -61,12 +84,17 @@ func (s *serviceQuality) judge() {
 	}
 	available := (s.OK + s.Slow) / s.Requests
 	s.Availability = &available
-	kept := available >= s.Promised.Availability
 	if answered := s.OK + s.Slow; answered > 0 && s.Promised.FirstByte > 0 {
 		share := s.OK / answered
 		s.InTime = &share
-		kept = kept && share >= s.Promised.Share
+		if share < s.Promised.Share {
+			s.Missed = append(s.Missed, "first_byte")
+		}
 	}
+	if available < s.Promised.Availability {
+		s.Missed = append(s.Missed, "availability")
+	}
+	kept := len(s.Missed) == 0
 	s.Kept = &kept
 }
 
@@ -140,7 +168,8 @@ func (p *prometheusAPI) quality(ctx context.Context, from, to, now time.Time) (*
 	if !q.Complete {
 		at = now
 	}
-	window := strconv.FormatInt(max(int64(at.Sub(from)/time.Second), 1), 10) + "s"
+	seconds := max(int64(at.Sub(from)/time.Second), 1)
+	window := strconv.FormatInt(seconds, 10) + "s"
 	found := map[[3]string]*serviceQuality{}
 	of := func(l map[string]string) *serviceQuality {
 		key := [3]string{l["service"], l["profile"], l["operation"]}
@@ -162,14 +191,63 @@ func (p *prometheusAPI) quality(ctx context.Context, from, to, now time.Time) (*
 			of(v.labels).put(v)
 		}
 	}
+	shares := map[float64]bool{.5: true, .9: true, .95: true, .99: true}
+	for _, s := range found {
+		if s.Promised.Share > 0 {
+			shares[s.Promised.Share] = true
+		}
+	}
+	for share := range shares {
+		samples, err := p.query(ctx, firstByte(share, window), at)
+		if err != nil {
+			return nil, err
+		}
+		for _, v := range samples {
+			if s := of(v.labels); !math.IsNaN(v.value) {
+				if s.FirstByte == nil {
+					s.FirstByte = map[string]float64{}
+				}
+				s.FirstByte[shareName(share)] = v.value
+			}
+		}
+	}
+	answered, all := counted("ok|slow", "365d"), counted("ok|slow|error", "365d")
+	samples, err := p.query(ctx, "("+answered+" or 0 * "+all+") / ("+all+" > 0)", at)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range samples {
+		of(v.labels).Year = &v.value
+	}
+	samples, err = p.query(ctx, "sum by (service, profile, operation) (increase(vazel_slo_large_response_bytes_total["+window+"])) / (sum by (service, profile, operation) (increase(vazel_slo_large_response_seconds_total["+window+"])) > 0)", at)
+	if err != nil {
+		return nil, err
+	}
+	for _, v := range samples {
+		of(v.labels).LargeRate = &v.value
+	}
 	for _, s := range found {
 		s.judge()
+		s.Mean = s.Requests / float64(seconds)
 		q.Services = append(q.Services, *s)
 	}
 	slices.SortFunc(q.Services, func(a, b serviceQuality) int {
 		return cmp.Or(cmp.Compare(a.Service, b.Service), cmp.Compare(a.Profile, b.Profile), cmp.Compare(a.Operation, b.Operation))
 	})
 	return q, nil
+}
+
+// counted asks for the number of requests with some results.
+func counted(results, window string) string {
+	return `sum by (service, profile, operation) (increase(vazel_slo_requests_total{result=~"` + results + `"}[` + window + `]))`
+}
+
+// firstByte asks for the time within which a share of responses began: of the native
+// histogram, or where Prometheus does not keep that, of the buckets.
+func firstByte(share float64, window string) string {
+	const by = "sum by (service, profile, operation"
+	q := strconv.FormatFloat(share, 'f', -1, 64)
+	return fmt.Sprintf("histogram_quantile(%s, %s) (increase(vazel_slo_first_byte_seconds[%s]))) or histogram_quantile(%[1]s, %[2]s, le) (increase(vazel_slo_first_byte_seconds_bucket[%[3]s])))", q, by, window)
 }
 
 // put notes a value where its labels say that it belongs.
@@ -191,6 +269,8 @@ func (s *serviceQuality) put(v promSample) {
 		s.Promised.Share = v.value
 	case promised && objective == "availability":
 		s.Promised.Availability = v.value
+	case promised && objective == "min_rate":
+		s.Promised.LargeRate = v.value
 	case promised && objective == "capacity":
 		s.Promised.Capacity = v.value
 	case !counted && !promised:

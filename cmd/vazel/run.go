@@ -121,7 +121,7 @@ func runGateway(ctx context.Context, o runOptions) error {
 		},
 		Console: console.New(g), Operators: r.operators,
 		Incidents: func(q url.Values, most int) any {
-			return g.Refusals(gateway.RefusalFilter{Organization: q.Get("organization"), Service: q.Get("service"), Reason: q.Get("reason")}, most)
+			return g.Refusals(gateway.RefusalFilter{Organization: q.Get("organization"), Service: q.Get("service"), Reason: q.Get("reason"), Detected: q.Get("mode") == "detect"}, most)
 		},
 	}
 	signals := map[os.Signal]func(context.Context, <-chan os.Signal){syscall.SIGHUP: r.onSignal}

@@ -321,12 +321,21 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			http.Error(w, "requests from other origins are refused", http.StatusForbidden)
 			return
 		}
-		if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" {
+		if site := r.Header.Get("Sec-Fetch-Site"); site != "" && site != "same-origin" && site != "none" && !followsLink(r) {
 			http.Error(w, "requests from other sites are refused", http.StatusForbidden)
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// followsLink reports whether somebody follows a link of another site, such as that to
+// an incident in a ticket, to a page of the console. Pages change nothing, and the site
+// neither learns what they say nor may frame them.
+func followsLink(r *http.Request) bool {
+	return (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.Header.Get("Origin") == "" &&
+		r.Header.Get("Sec-Fetch-Mode") == "navigate" && r.Header.Get("Sec-Fetch-Dest") == "document" &&
+		r.URL.Path != "/metrics" && !strings.HasPrefix(r.URL.Path, "/-/")
 }
 
 func (s *Server) knownHost(hostport string) bool {

@@ -16,9 +16,12 @@ import (
 func TestGuard(t *testing.T) {
 	t.Parallel()
 	reloads := 0
+	console := http.NewServeMux()
+	console.HandleFunc("GET /incident", func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "a page") })
 	s, err := Listen(config.Admin{Listen: "127.0.0.1:0", Hosts: []string{"vazel.internal"}}, Options{
 		Log: zap.NewNop(), Gatherer: prometheus.NewRegistry(), Ready: func() bool { return false },
-		Reload: func() error { reloads++; return nil },
+		Reload:  func() error { reloads++; return nil },
+		Console: console,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +51,13 @@ func TestGuard(t *testing.T) {
 		{"a page of another port", "POST", "/-/reload", "localhost", []string{"Origin", "http://localhost:8080"}, 403},
 		{"a form of another site", "POST", "/-/reload", "localhost", []string{"Sec-Fetch-Site", "cross-site"}, 403},
 		{"a form of another host of the site", "POST", "/-/reload", "localhost", []string{"Sec-Fetch-Site", "same-site"}, 403},
-		{"a link", "GET", "/-/reload", "localhost", nil, 405},
+		{"a link in a ticket", "GET", "/incident?id=0", "localhost", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 200},
+		{"a link in a ticket, with an origin", "GET", "/incident?id=0", "localhost", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document", "Origin", "https://evil.example"}, 403},
+		{"a frame of another site", "GET", "/incident?id=0", "localhost", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "iframe"}, 403},
+		{"an image of another site", "GET", "/incident?id=0", "localhost", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "no-cors", "Sec-Fetch-Dest", "image"}, 403},
+		{"a link to what is not a page", "GET", "/-/config", "localhost", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 403},
+		{"a form of another site that navigates", "POST", "/-/reload", "localhost", []string{"Sec-Fetch-Site", "cross-site", "Sec-Fetch-Mode", "navigate", "Sec-Fetch-Dest", "document"}, 403},
+		{"a link", "GET", "/-/reload", "localhost", nil, 404},
 		{"a command", "POST", "/-/reload", "localhost", nil, 200},
 		{"the page itself", "POST", "/-/reload", "localhost", []string{"Origin", "http://localhost", "Sec-Fetch-Site", "same-origin"}, 200},
 	} {

@@ -18,6 +18,7 @@ import (
 
 const (
 	number1 = "0123456789abcdef0123456789abcdef"
+	number2 = "1123456789abcdef0123456789abcdef"
 	hostile = `"><script>alert(1)</script>`
 )
 
@@ -58,7 +59,7 @@ func (shown) Upstreams() []proxy.PoolStatus {
 }
 
 func (shown) Refusals(f gateway.RefusalFilter, most int) []*middleware.Incident {
-	i := shown{}.Incident(number1).Incident
+	i := shown{}.Incident(map[bool]string{false: number1, true: number2}[f.Detected]).Incident
 	if f.Organization != "" && f.Organization != i.Organization {
 		return nil
 	}
@@ -66,6 +67,11 @@ func (shown) Refusals(f gateway.RefusalFilter, most int) []*middleware.Incident 
 }
 
 func (shown) Incident(id string) *gateway.IncidentReport {
+	if id == number2 { // let through
+		r := shown{}.Incident(number1)
+		r.ID, r.Detected, r.Answered = number2, true, 200
+		return r
+	}
 	if id != number1 {
 		return nil
 	}
@@ -107,11 +113,14 @@ func TestPages(t *testing.T) {
 		{"/limits", 200, map[string][]string{"en": {"nra:rate", "95 %", "all callers together", "per address"}, "bg": {"всички повикващи заедно"}}},
 		{"/upstreams", 200, map[string][]string{"en": {"10.0.0.1:80", "fails its health check", "No server was found yet."}, "bg": {"не минава проверката"}}},
 		{"/refusals", 200, map[string][]string{"en": {"/incident?id=" + number1, "192.0.2.0/24", "403"}, "bg": {"<h1>Откази</h1>"}}},
+		{"/refusals?mode=detect", 200, map[string][]string{"en": {"/incident?id=" + number2, `value="detect" selected`}, "bg": {"щяха да бъдат отказани"}}},
+		{"/refusals?mode=detect&organization=sofia", 200, map[string][]string{"en": {"Nothing would have been refused."}, "bg": {"Нищо не би било отказано."}}},
 		{"/refusals?organization=sofia", 200, map[string][]string{"en": {"Nothing was refused."}, "bg": {"Няма откази."}}},
 		{"/incident", 200, map[string][]string{"en": {"How to get a number"}, "bg": {"Откъде идва номерът"}}},
 		{"/incident?id=+incident+" + strings.ToUpper(number1) + ".", 200, map[string][]string{
 			"en": {"Refused with 403", "vazel.yaml:7", "a script", "941100", "change", "built in"}, "bg": {"скрипт", "промяна", "Кой ред реши"},
 		}},
+		{"/incident?id=" + number2, 200, map[string][]string{"en": {"Would be refused with 403", "let through in mode detect, and answered with 200", "Let through: the policy only detects", "Detected by", "a script", "vazel.yaml:7"}, "bg": {"Щеше да бъде отказана с код 403", "Засечена от"}}},
 		{"/incident?id=" + strings.Repeat("0", 32), 404, map[string][]string{"en": {"not known here"}, "bg": {"не е известен"}}},
 		{"/incident?id=%22%3E%3Cscript%3E", 400, map[string][]string{"en": {"no incident number"}, "bg": {"няма номер"}}},
 	} {

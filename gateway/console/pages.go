@@ -205,9 +205,9 @@ type refusalsPage struct {
 }
 
 func (c *Console) refusals(v *view) any {
-	p := refusalsPage{Filter: gateway.RefusalFilter{Organization: v.query.Get("organization"), Service: v.query.Get("service"), Reason: v.query.Get("reason")}, Most: 50}
+	p := refusalsPage{Filter: gateway.RefusalFilter{Organization: v.query.Get("organization"), Service: v.query.Get("service"), Reason: v.query.Get("reason"), Detected: v.query.Get("mode") == "detect"}, Most: 50}
 	organizations, services, reasons := map[string]bool{}, map[string]bool{}, map[string]bool{}
-	for _, i := range c.source.Refusals(gateway.RefusalFilter{}, 1<<30) {
+	for _, i := range c.source.Refusals(gateway.RefusalFilter{Detected: p.Filter.Detected}, 1<<30) {
 		if i.Organization != "" {
 			organizations[i.Organization] = true
 		}

@@ -71,7 +71,7 @@ func listSize(l Limits) int { return 2*l.MaxHeader + 320 }
 func New(o Options) *Server {
 	s := &Server{
 		o:    o,
-		base: &http.Server{Handler: lingering(o.Handler), ErrorLog: o.ErrorLog, MaxHeaderBytes: listSize(o.Limits) - 320},
+		base: &http.Server{Handler: o.Handler, ErrorLog: o.ErrorLog, MaxHeaderBytes: listSize(o.Limits) - 320},
 		h2: &http2.Server{
 			MaxConcurrentStreams:      uint32(o.Limits.MaxStreams),
 			MaxDecoderHeaderTableSize: decoderTable,
@@ -91,7 +91,7 @@ func New(o Options) *Server {
 func (s *Server) Serve(ctx context.Context, c *Conn) {
 	c.ctx = ctx
 	c.startTimer() // until the client's first frame
-	s.h2.ServeConn(&served{Conn: c}, &http2.ServeConnOpts{Context: ctx, BaseConfig: s.base, Handler: s.base.Handler})
+	s.h2.ServeConn(&served{Conn: c}, &http2.ServeConnOpts{Context: ctx, BaseConfig: s.base, Handler: s.o.Handler})
 	c.Close()
 }
 

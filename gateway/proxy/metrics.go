@@ -24,11 +24,14 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
-	buckets := []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	// Classic buckets are few, since each is a series of every upstream; the bounds of
+	// the first are those of requests, to be compared with them.
+	buckets := []float64{.001, .005, .025, .1, .25, .5, 1, 3, 5, 10, 30}
+	connecting := []float64{.001, .005, .025, .1, .5, 3}
 	m := &metrics{
 		requests:  prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_upstream_requests_total", Help: "Attempts to have a request answered by an upstream, by class of status; error if there was no response."}, []string{"upstream", "code_class"}),
 		firstByte: prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "vazel_upstream_first_byte_duration_seconds", Help: "Time from sending a request until the upstream's response head was there.", Buckets: buckets, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100}, []string{"upstream"}),
-		connect:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "vazel_upstream_connect_duration_seconds", Help: "Time to connect to a server of the upstream, TLS included.", Buckets: buckets, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100}, []string{"upstream"}),
+		connect:   prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "vazel_upstream_connect_duration_seconds", Help: "Time to connect to a server of the upstream, TLS included.", Buckets: connecting, NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 100}, []string{"upstream"}),
 		errors:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_upstream_errors_total", Help: "Exchanges with an upstream that failed, by reason."}, []string{"upstream", "reason"}),
 		retries:   prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_upstream_retries_total", Help: "Requests sent again: answered, failed once more, or not sent because the budget was used up."}, []string{"upstream", "result"}),
 		checks:    prometheus.NewCounterVec(prometheus.CounterOpts{Name: "vazel_upstream_health_checks_total", Help: "Active health checks of a server."}, []string{"upstream", "server", "result"}),

@@ -17,6 +17,8 @@ import (
 type Request struct {
 	TraceID, SpanID, ParentID, TraceState string
 
+	LinkTraceID, LinkSpanID string // of a sender who is not known: related, and no more
+
 	Start, End time.Time
 
 	Incident                                    string
@@ -105,7 +107,12 @@ func (t *Tracer) spans(r *Request) {
 		a.text("error.type", kindOf(r.Reason, strconv.Itoa(r.Status)))
 	}
 	ctx = context.WithValue(ctx, spanID{}, own)
-	ctx, span := t.tracer.Start(ctx, name, trace.WithTimestamp(r.Start), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(a...))
+	about := []trace.SpanStartOption{trace.WithTimestamp(r.Start), trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(a...)}
+	if r.LinkTraceID != "" {
+		offered := decode(r.LinkTraceID, r.LinkSpanID)
+		about = append(about, trace.WithLinks(trace.Link{SpanContext: trace.NewSpanContext(trace.SpanContextConfig{TraceID: offered.trace, SpanID: offered.span, Remote: true})}))
+	}
+	ctx, span := t.tracer.Start(ctx, name, about...)
 	if failed {
 		span.SetStatus(codes.Error, "")
 	}
