@@ -5,7 +5,7 @@ TOOLS   := -modfile=.ci/tools/go.mod
 FUZZ    ?= 2s
 # Tests without goroutines of their own that take minutes under the race detector,
 # which would find nothing in them.
-ALONE   := ^(TestScreenNeverMisses|TestScreenChangesNothing|TestDecodeBounds|TestDecoded|TestEvasions|TestProfiles|TestTolerances|TestFickle|TestPlainWords|TestRepeatedNames|TestInspectHead|TestResponses|TestExclusions|TestBulgarianText|TestSeries|TestDiskFull|TestGuards|TestExclusionsOfIncidents|TestContract|TestFlood|TestFloodLeavesOthers|TestHashedFlood|FuzzScreen)$$
+ALONE   := ^(TestScreenNeverMisses|TestScreenChangesNothing|TestDecodeBounds|TestDecoded|TestEvasions|TestProfiles|TestTolerances|TestFickle|TestPlainWords|TestRepeatedNames|TestInspectHead|TestResponses|TestExclusions|TestBulgarianText|TestOutside|TestOutsideText|TestAttacksInText|TestAttacksBesideTolerance|TestVariants|TestSeries|TestDiskFull|TestGuards|TestExclusionsOfIncidents|TestContract|TestFlood|TestFloodLeavesOthers|TestHashedFlood|FuzzScreen)$$
 
 HTTPS_PORT ?= 8443
 HTTP_PORT  ?= 8080

@@ -199,35 +199,3 @@ func TestGuardsOfHeads(t *testing.T) {
 		}
 	}
 }
-
-// TestH2AnswerBeforeEnd: an answer that is there before the request has all come is
-// whole before the stream is ended.
-func TestH2AnswerBeforeEnd(t *testing.T) {
-	n := newNode(t, nil)
-	c := n.h2()
-	id := c.send(false, head("POST", "/small")...)
-	c.fr.WriteData(id, false, make([]byte, 200))
-	for c.body[id] == 0 {
-		if err := c.read(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, reset := c.resets[id]; c.status[id] != "413" || reset || c.ended[id] {
-		t.Errorf("status %s, reset %v, ended %v", c.status[id], reset, c.ended[id])
-	}
-	c.fr.WriteData(id, true, nil)
-	for !c.ended[id] {
-		if err := c.read(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if code, reset := c.resets[id]; reset {
-		t.Errorf("the request ended, and the stream was reset: %v", code)
-	}
-	// Who never ends it does not keep the stream.
-	id = c.send(false, head("POST", "/small")...)
-	c.fr.WriteData(id, false, make([]byte, 200))
-	if got := c.wait(id); c.status[id] != "413" {
-		t.Errorf("%s", got)
-	}
-}

@@ -183,10 +183,17 @@ func plainly(s string) (parts []string, ok bool) {
 	return parts, true
 }
 
+// citation is words in Cyrillic and numbers without a quotation mark, as places in
+// laws are written.
+func citation(s string) ([]string, bool) {
+	if strings.IndexFunc(s, cyrillic) < 0 {
+		return nil, false
+	}
+	return cited(s)
+}
+
 var (
-	// citation is letters in Cyrillic and numbers without a quotation mark, as
-	// places in laws are written.
-	citation    = pattern(`(?:[\p{Cyrillic}\d\s.,:()№§!…„“«»]|–|—|[\p{Cyrillic}\d.]-[\p{Cyrillic}\d]|; ?[\p{Cyrillic}\d])*`)
+	cited       = pattern(`(?:[\p{Cyrillic}\d\s.,:()№§!…„“«»]|–|—|[\p{Cyrillic}\d.]-[\p{Cyrillic}\d]|; ?[\p{Cyrillic}\d])*`)
 	plainPairs  = pattern(`[\w.]+=` + plainValue + `(?:&[\w.]+=` + plainValue + `)*`)
 	plainValue  = `(?:[\p{L}\p{N}_.:, +-]*(?: \([A-Za-z ]+\))?|[A-Za-z]{2};\w{0,3})`
 	plainObject = pattern(`\{(?:\w+:(?:'[\w+/=. :-]*'|true|false|null|-?[\d.]+)(?:,|\}$))*`)
