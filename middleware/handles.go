@@ -43,6 +43,12 @@ func (h *handles[K, V]) get(k K) V {
 	return h.add(k)
 }
 
+// has reports whether k has a place of its own.
+func (h *handles[K, V]) has(k K) bool {
+	_, ok := (*h.known.Load())[k]
+	return ok
+}
+
 func (h *handles[K, V]) add(k K) V {
 	if len(*h.known.Load()) >= h.room.sets() || h.room.full() {
 		h.lost().Inc()

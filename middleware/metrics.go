@@ -201,6 +201,7 @@ type routeHandles struct {
 	exemplar          atomic.Int64 // second of the last one
 	bytesIn, bytesOut prometheus.Counter
 	live              *routeLive
+	usual             usual
 }
 
 type orgKey struct{ organization, route, outcome string }
@@ -230,7 +231,7 @@ func (m *Metrics) newRoute(k routeKey) *routeHandles {
 	return &routeHandles{
 		duration: m.duration.WithLabelValues(k.route, class), size: m.responseSize.WithLabelValues(k.route),
 		bytesIn: m.requestBytes.WithLabelValues(k.route), bytesOut: m.responseBytes.WithLabelValues(k.route),
-		live: m.Live.of(k.route),
+		live: m.Live.of(k.route), usual: usual{off: k.class == -1},
 	}
 }
 
@@ -271,7 +272,6 @@ func (m *Metrics) done(rec *Record) {
 	if route == "" {
 		route = unknown
 	}
-	m.byRequest.get(requestKey{rec.Listener, route, MethodLabel(rec.Method), rec.Protocol, rec.Status}).Inc()
 	h := m.byRoute.get(routeKey{route, rec.Status / 100})
 	h.live.note(rec)
 	h.observe(rec)
@@ -280,12 +280,8 @@ func (m *Metrics) done(rec *Record) {
 		h.bytesIn.Add(float64(rec.BytesIn))
 	}
 	h.bytesOut.Add(float64(rec.BytesOut))
-	organization := rec.Organization
-	if organization == "" {
-		organization = anonymous
-	}
-	outcome := rec.Outcome()
-	o := m.byOrg.get(orgKey{organization, route, outcome})
+	requests, o := h.usual.of(m, rec, route)
+	requests.Inc()
 	o.requests.Inc()
 	o.bytes.Add(float64(rec.BytesOut))
 	if o.last != nil {

@@ -150,6 +150,35 @@ func TestMetricsTogether(t *testing.T) {
 	}
 }
 
+// What a route sees often is found another way than what it sees now and then: both
+// are counted as what they are.
+func TestUsualRequests(t *testing.T) {
+	t.Parallel()
+	m := NewMetrics(prometheus.NewPedanticRegistry())
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for i := range 200 {
+				m.done(&Record{Listener: ":443", Protocol: "h2", Method: []string{"GET", "POST"}[i%2], Route: "parcels", Organization: fmt.Sprint("o", i%10), Status: 200 + i%2, Start: time.Unix(9, 0)})
+			}
+		})
+	}
+	wg.Wait()
+	for i := range 10 {
+		if got := testutil.ToFloat64(m.orgRequests.WithLabelValues(fmt.Sprint("o", i), "parcels", "ok")); got != 80 {
+			t.Errorf("o%d: %v requests, want 80", i, got)
+		}
+	}
+	for i, method := range []string{"GET", "POST"} {
+		if got := testutil.ToFloat64(m.requests.WithLabelValues(":443", "parcels", method, fmt.Sprint(200+i), "h2")); got != 400 {
+			t.Errorf("%s: %v requests, want 400", method, got)
+		}
+	}
+	if n := testutil.CollectAndCount(m.requests) + testutil.CollectAndCount(m.orgRequests); n != 12 {
+		t.Errorf("%d series, want 12", n)
+	}
+}
+
 func BenchmarkMetricsOfARequest(b *testing.B) {
 	m := NewMetrics(prometheus.NewRegistry())
 	rec := &Record{Listener: ":443", Protocol: "h2", Route: "parcels", Method: "GET", Status: 200, Organization: "nra", BytesOut: 1000, Duration: time.Millisecond}
