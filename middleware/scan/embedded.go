@@ -107,7 +107,7 @@ func unit(b []byte) (c byte, size int) {
 		}
 	case '&':
 		if len(b) > 3 && b[1] == '#' {
-			if end := bytes.IndexByte(b[:min(len(b), 10)], ';'); end > 0 {
+			if end := bytes.IndexByte(b[:min(len(b), 10)], ';'); end > 2 {
 				digits, base := string(b[2:end]), 10
 				if digits[0]|0x20 == 'x' {
 					digits, base = digits[1:], 16

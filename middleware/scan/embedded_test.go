@@ -94,7 +94,7 @@ func TestEmbedded(t *testing.T) {
 
 // FuzzEmbedded: no text makes it fail, or go on without end.
 func FuzzEmbedded(f *testing.F) {
-	for _, s := range []string{"", `\`, "%4", "&#", "&#x;", `\u00`, strings.Repeat("QUJD", 100), strings.Repeat("A", 79) + "\n B", strings.Repeat(`\u0041`, 200)} {
+	for _, s := range []string{"", `\`, "%4", "&#", "&#x;", "&#;0", `\u00`, strings.Repeat("QUJD", 100), strings.Repeat("A", 79) + "\n B", strings.Repeat(`\u0041`, 200)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
