@@ -86,7 +86,10 @@ func (d *proxyDef) version() string {
 	if v := number.Find(out); v != nil {
 		return string(v)
 	}
-	return strings.TrimSpace(string(out))
+	if words := strings.Fields(string(out)); len(words) > 0 { // a build without a number: "vazel COMMIT"
+		return words[len(words)-1]
+	}
+	return ""
 }
 
 func (d *proxyDef) skips(s string) bool {
