@@ -67,16 +67,25 @@ func orList(words []string) string {
 	return strings.Join(words[:last], ", ") + " or " + words[last]
 }
 
-func (t *tree) checkRateLimits(n *yaml.Node, where string, at level) {
+// limitsOf is a list of limits, which has one at least and not too many.
+func (t *tree) limitsOf(n *yaml.Node, key, kind, where string, at level) (all []*yaml.Node, ok bool) {
 	all, most := oneOrMoreOf(n), mostLimits
 	if at == levelOrganization {
 		most = mostCeilings
 	}
 	if len(all) == 0 {
-		t.problem(n, "rate_limit of %s is empty", where)
+		t.problem(n, "%s of %s is empty", key, where)
 	}
 	if len(all) > most {
-		t.problem(all[most], "rate_limit of %s: at most %d limits can hold at once", where, most)
+		t.problem(all[most], "%s of %s: at most %d %s can hold at once", key, where, most, kind)
+		return nil, false
+	}
+	return all, true
+}
+
+func (t *tree) checkRateLimits(n *yaml.Node, where string, at level) {
+	all, ok := t.limitsOf(n, "rate_limit", "limits", where, at)
+	if !ok {
 		return
 	}
 	names := map[string]bool{}
@@ -114,15 +123,8 @@ func (t *tree) checkRateLimits(n *yaml.Node, where string, at level) {
 
 // checkConcurrency checks bounds on concurrency: a number, a mapping, or a list.
 func (t *tree) checkConcurrency(n *yaml.Node, where string, at level) {
-	all, most := oneOrMoreOf(n), mostLimits
-	if at == levelOrganization {
-		most = mostCeilings
-	}
-	if len(all) == 0 {
-		t.problem(n, "concurrency of %s is empty", where)
-	}
-	if len(all) > most {
-		t.problem(all[most], "concurrency of %s: at most %d bounds can hold at once", where, most)
+	all, ok := t.limitsOf(n, "concurrency", "bounds", where, at)
+	if !ok {
 		return
 	}
 	chosen, others := (*yaml.Node)(nil), false

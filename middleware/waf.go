@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"go.uber.org/zap"
@@ -256,9 +255,6 @@ func (i *inspection) request(r *http.Request, rec *Record, header http.Header) *
 	if r.URL.RawQuery != "" {
 		uri += "?" + r.URL.RawQuery
 	}
-	if v := header["Expect"]; len(v) == 1 && strings.EqualFold(v[0], "100-continue") {
-		delete(header, "Expect") // it is for the gateway, and ends here (RFC 9110 10.1.1)
-	}
 	return &waf.Request{
 		Client: rec.Client, Method: r.Method, URI: uri, Path: rec.Path, Proto: r.Proto, Host: r.Host, Header: header,
 		Organization: rec.Organization, Accept: i.accept, Exclude: i.exclude, Profile: i.profile,
@@ -286,39 +282,53 @@ func (i *inspection) refused(w http.ResponseWriter, r *http.Request, rec *Record
 	case errors.As(err, &refusal):
 		i.manager.Observe(i.route, outcomeOf(i.block, "block"), i.rules, waf.Verdict{Category: "protocol", Score: v.Score, Rules: v.Rules})
 		rec.InspectionGuard, rec.InspectionOutcome = refusal.Reason, outcomeOf(i.block, "block")
-		d := Denial{By: "waf", Reason: refusal.Reason, Detail: refusal.Detail}
-		if refusal.Reason == waf.ReasonEncoding {
-			d.Header = http.Header{"Accept-Encoding": {"gzip, deflate"}}
-		}
-		return i.deny(w, r, refusal.Status, d)
+		return i.deny(w, r, refusalOf(err))
 	case errors.As(err, &noBuffer):
 		i.manager.Observe(i.route, "error", i.rules, v)
-		return i.deny(w, r, noBuffer.Status, noBuffer.Denial)
+		return i.deny(w, r, noBuffer)
 	case err != nil:
 		i.manager.Observe(i.route, "error", i.rules, v)
 		i.log.Warn("inspection failed", zap.String("event.id", rec.ID), zap.String("vazel.route", i.route), zap.Error(err))
-		status := http.StatusInternalServerError
-		if errors.Is(err, waf.ErrTimeout) {
-			status = http.StatusServiceUnavailable
-		}
-		return i.deny(w, r, status, Denial{By: "waf", Reason: "inspection_failed", Detail: err.Error()})
+		return i.deny(w, r, refusalOf(err))
 	case v.Block:
 		rec.InspectionOutcome = outcomeOf(i.block, "block")
 		i.manager.Observe(i.route, outcomeOf(i.block, "block"), i.rules, v)
-		return i.deny(w, r, http.StatusForbidden, Denial{By: "waf", Reason: "inspection_blocked"})
+		return i.deny(w, r, blockedByRules)
 	}
 	i.manager.Observe(i.route, "pass", i.rules, v)
 	return false
 }
 
 // deny refuses in block mode; in detect mode it only says that it would.
-func (i *inspection) deny(w http.ResponseWriter, r *http.Request, status int, d Denial) bool {
+func (i *inspection) deny(w http.ResponseWriter, r *http.Request, d *BodyRefusal) bool {
 	if i.block {
-		Deny(w, r, status, d)
+		Deny(w, r, d.Status, d.Denial)
 	} else {
-		RecordOf(r.Context()).would(status, d)
+		RecordOf(r.Context()).would(d.Status, d.Denial)
 	}
 	return i.block
+}
+
+// blockedByRules is the answer to what the rules find dangerous.
+var blockedByRules = &BodyRefusal{http.StatusForbidden, Denial{By: "waf", Reason: "inspection_blocked"}}
+
+// refusalOf is the answer to what could not be inspected.
+func refusalOf(err error) *BodyRefusal {
+	var guard *waf.Refusal
+	var refusal *BodyRefusal
+	switch {
+	case errors.As(err, &guard):
+		d := Denial{By: "waf", Reason: guard.Reason, Detail: guard.Detail}
+		if guard.Reason == waf.ReasonEncoding {
+			d.Header = http.Header{"Accept-Encoding": {"gzip, deflate"}}
+		}
+		return &BodyRefusal{guard.Status, d}
+	case errors.As(err, &refusal):
+		return refusal
+	case errors.Is(err, waf.ErrTimeout):
+		return &BodyRefusal{http.StatusServiceUnavailable, Denial{By: "waf", Reason: "inspection_failed", Detail: err.Error()}}
+	}
+	return &BodyRefusal{http.StatusInternalServerError, Denial{By: "waf", Reason: "inspection_failed", Detail: err.Error()}}
 }
 
 // outcomeOf is how metrics call what is refused, or would be.

@@ -117,7 +117,7 @@ func (m *grpcStream) next() (out []byte, err error) {
 	case err != nil:
 		return m.refuse(whole, err)
 	case v.Block && m.i.block:
-		return nil, &BodyRefusal{http.StatusForbidden, Denial{By: "waf", Reason: "inspection_blocked"}}
+		return nil, blockedByRules
 	}
 	return whole, nil
 }
@@ -142,21 +142,6 @@ func (m *grpcStream) refuse(read []byte, err error) ([]byte, error) {
 	}
 	m.unlooked = true
 	return read, nil
-}
-
-// refusalOf is the answer to what could not be inspected.
-func refusalOf(err error) *BodyRefusal {
-	var guard *waf.Refusal
-	var refusal *BodyRefusal
-	switch {
-	case errors.As(err, &refusal):
-		return refusal
-	case errors.As(err, &guard):
-		return &BodyRefusal{guard.Status, Denial{By: "waf", Reason: guard.Reason, Detail: guard.Detail}}
-	case errors.Is(err, waf.ErrTimeout):
-		return &BodyRefusal{http.StatusServiceUnavailable, Denial{By: "waf", Reason: "inspection_failed", Detail: err.Error()}}
-	}
-	return &BodyRefusal{http.StatusInternalServerError, Denial{By: "waf", Reason: "inspection_failed", Detail: err.Error()}}
 }
 
 func (m *grpcStream) noteOf(v waf.Verdict) {

@@ -157,6 +157,17 @@ func (c *Conn) readSlow(p []byte) error {
 	return nil
 }
 
+// whole reads a frame into the buffer: its head, and behind that the payload.
+func (c *Conn) whole(f frame) (buf, payload []byte, err error) {
+	if c.buf == nil {
+		c.buf = buffers.Get().(*[bufLen]byte)
+	}
+	buf = c.buf[:]
+	copy(buf, c.small[:headLen])
+	payload = buf[headLen : headLen+f.length]
+	return buf, payload, c.readSlow(payload)
+}
+
 func (c *Conn) startTimer() {
 	if c.started {
 		return
@@ -217,13 +228,8 @@ func (c *Conn) settings(f frame) error {
 		c.pass(f) // the server ends the connection for it
 		return c.pay(costSettings)
 	}
-	if c.buf == nil {
-		c.buf = buffers.Get().(*[bufLen]byte)
-	}
-	buf := c.buf[:]
-	copy(buf, c.small[:headLen])
-	payload := buf[headLen : headLen+f.length]
-	if err := c.readSlow(payload); err != nil {
+	buf, payload, err := c.whole(f)
+	if err != nil {
 		return err
 	}
 	var kept []http2.Setting

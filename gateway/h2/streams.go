@@ -70,13 +70,8 @@ func (c *Conn) headers(f frame) error {
 	if b.open {
 		c.startTimer()
 	}
-	if c.buf == nil {
-		c.buf = buffers.Get().(*[bufLen]byte)
-	}
-	buf := c.buf[:]
-	copy(buf, c.small[:headLen])
-	payload := buf[headLen : headLen+f.length]
-	if err := c.readSlow(payload); err != nil {
+	buf, payload, err := c.whole(f)
+	if err != nil {
 		return err
 	}
 	fragment, ok := f.fragment(payload)
